@@ -1,0 +1,38 @@
+# Build options and the interface target that every target of ours links: warnings, hardening, sanitizers.
+option(SLUICE_TESTS "build the tests" ON)
+option(SLUICE_WERROR "warnings are errors" OFF)
+option(SLUICE_FUZZ "build the fuzz targets with libFuzzer (clang)" OFF)
+option(SLUICE_LTO "link-time optimisation" OFF)
+set(SLUICE_SANITIZE "" CACHE STRING "sanitizers, as -fsanitize= takes them: address,undefined or thread")
+option(SLUICE_COVERAGE "instrument for gcov" OFF)
+
+add_library(sluice_warnings INTERFACE)
+target_compile_options(sluice_warnings INTERFACE
+  -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes
+  -Wundef -Wformat=2 -Wswitch-enum -Wvla)
+target_compile_definitions(sluice_warnings INTERFACE _GNU_SOURCE)
+if(SLUICE_WERROR)
+  target_compile_options(sluice_warnings INTERFACE -Werror)
+endif()
+if(SLUICE_SANITIZE)
+  target_compile_options(sluice_warnings INTERFACE
+    -fsanitize=${SLUICE_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(sluice_warnings INTERFACE -fsanitize=${SLUICE_SANITIZE})
+elseif(CMAKE_BUILD_TYPE STREQUAL "Release")
+  target_compile_options(sluice_warnings INTERFACE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong)
+  target_link_options(sluice_warnings INTERFACE -Wl,-z,relro,-z,now)
+endif()
+if(SLUICE_COVERAGE)
+  target_compile_options(sluice_warnings INTERFACE --coverage -O0)
+  target_link_options(sluice_warnings INTERFACE --coverage)
+endif()
+if(SLUICE_FUZZ)
+  # Every room is instrumented for coverage; only the fuzz targets link libFuzzer's main.
+  target_compile_options(sluice_warnings INTERFACE -fsanitize=fuzzer-no-link)
+  target_link_options(sluice_warnings INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+if(SLUICE_LTO)
+  include(CheckIPOSupported)
+  check_ipo_supported(RESULT SLUICE_IPO LANGUAGES C)
+  set(CMAKE_INTERPROCEDURAL_OPTIMIZATION ${SLUICE_IPO})
+endif()

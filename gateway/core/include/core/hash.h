@@ -1,0 +1,13 @@
+/* Keyed hash (SipHash-1-3) for tables whose keys a peer chooses. */
+#ifndef CORE_HASH_H
+#define CORE_HASH_H
+
+#include "core/bytes.h"
+
+/* Set once at start from real randomness; tests leave it at its default. */
+void sl_hash_seed(uint64_t k0, uint64_t k1);
+uint64_t sl_hash(struct sl_bytes in);
+/* Cheap mix for keys that we give out ourselves. */
+uint64_t sl_hash_u64(uint64_t v);
+
+#endif

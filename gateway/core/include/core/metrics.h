@@ -1,0 +1,38 @@
+/* Counters, by name, in one table each: the log's summary and later the
+ * metrics page walk the same tables. */
+#ifndef CORE_METRICS_H
+#define CORE_METRICS_H
+
+#include "core/bytes.h"
+
+#define GATEWAY_COUNTERS(X)                                                                        \
+    X(connections_opened) X(connections_closed) X(connections_refused) X(protocol_errors)          \
+    X(bytes_read) X(bytes_written)                                                                 \
+    X(publishes_received) X(publishes_answered) X(publishes_refused) X(publishes_parked)           \
+    X(no_taker) X(qos2_duplicates) X(meaning_ignored) X(takeovers)                                 \
+    X(commits) X(commit_failures) X(records_written) X(records_cancelled)                          \
+    X(bodies_evicted) X(bodies_fetched) X(stale_answers) X(worker_faults)                          \
+    X(workers_started) X(workers_exited)
+
+/* Per queue. "accepted" minus all exits is what is still there. */
+#define QUEUE_COUNTERS(X)                                                                          \
+    X(accepted) X(refused) X(delivered) X(acked) X(retried) X(released) X(returned) X(dead)        \
+    X(expired) X(dropped) X(dead_dropped) X(dead_expired) X(purged) X(timed_out) X(never_written)
+
+struct gateway_counters {
+#define X(name) uint64_t name;
+    GATEWAY_COUNTERS(X)
+#undef X
+};
+
+struct queue_counters {
+#define X(name) uint64_t name;
+    QUEUE_COUNTERS(X)
+#undef X
+};
+
+/* " accepted=1 refused=0 …" appended to out (a leading space each). */
+void gateway_counters_print(const struct gateway_counters *c, struct sl_buf *out);
+void queue_counters_print(const struct queue_counters *c, struct sl_buf *out);
+
+#endif

@@ -1,0 +1,264 @@
+#include "core/message.h"
+
+#include "core/alloc.h"
+
+/* Places in the record; the table in message.h is the specification. */
+enum {
+    AT_VERSION = 0,
+    AT_PROTOCOL = 1,
+    AT_QOS = 2,
+    AT_PRIORITY = 3,
+    AT_FLAGS = 4,
+    AT_N_HEADERS = 6,
+    AT_ID = 8,
+    AT_ACCEPTED = 16,
+    AT_DELIVER = 24,
+    AT_EXPIRES = 32,
+    AT_LENGTHS = 40, /* eight u16 */
+    AT_HEADERS = 56,
+    AT_PAYLOAD = 60,
+};
+
+#define RECORD_VERSION 1u
+#define SHORT_FIELDS   8
+#define HEADER_FIXED   4u
+
+/* Lengths are summed in 64 bits, where they cannot overflow. */
+static uint64_t short_bytes(const uint8_t *record)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < SHORT_FIELDS; i++)
+        sum += sl_ld_u16le(record + AT_LENGTHS + 2 * i);
+    return sum;
+}
+
+static uint64_t header_block_bytes(const struct message_parts *parts)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < parts->n_headers; i++) {
+        const struct message_header *h = &parts->headers[i];
+        SL_ASSERT(h->name.n <= UINT16_MAX && h->value.n <= UINT16_MAX);
+        sum += HEADER_FIXED + h->name.n + h->value.n;
+    }
+    return sum;
+}
+
+static uint8_t *write_fixed(uint8_t *p, const struct message_parts *parts)
+{
+    p = sl_wr_u8(p, RECORD_VERSION);
+    p = sl_wr_u8(p, (uint8_t)parts->protocol);
+    p = sl_wr_u8(p, parts->qos);
+    p = sl_wr_u8(p, parts->priority);
+    p = sl_wr_u8(p, parts->flags);
+    p = sl_wr_u8(p, 0);
+    p = sl_wr_u16le(p, (uint16_t)parts->n_headers);
+    p = sl_wr_u64le(p, parts->id);
+    p = sl_wr_u64le(p, parts->accepted_at);
+    p = sl_wr_u64le(p, parts->deliver_at);
+    return sl_wr_u64le(p, parts->expires_at);
+}
+
+static uint8_t *write_headers(uint8_t *p, const struct message_parts *parts)
+{
+    for (size_t i = 0; i < parts->n_headers; i++) {
+        const struct message_header *h = &parts->headers[i];
+        p = sl_wr_u16le(p, (uint16_t)h->name.n);
+        p = sl_wr_u16le(p, (uint16_t)h->value.n);
+        p = sl_wr_bytes(p, h->name);
+        p = sl_wr_bytes(p, h->value);
+    }
+    return p;
+}
+
+static struct message *message_alloc(size_t record_bytes)
+{
+    struct message *m = sl_alloc(sizeof *m + record_bytes);
+    *m = (struct message){.refs = 1, .record_bytes = (uint32_t)record_bytes};
+    return m;
+}
+
+struct message *message_new(const struct message_parts *parts)
+{
+    const struct sl_bytes fields[SHORT_FIELDS] = {
+        parts->topic,       parts->client_id, parts->user,   parts->content_type,
+        parts->correlation, parts->reply_to,  parts->job_id, parts->dedup_id,
+    };
+    uint64_t headers = header_block_bytes(parts);
+    uint64_t total = MESSAGE_RECORD_FIXED + headers;
+    for (size_t i = 0; i < SHORT_FIELDS; i++) {
+        SL_ASSERT(fields[i].n <= UINT16_MAX);
+        total += fields[i].n;
+    }
+    SL_ASSERT(parts->payload.n <= UINT32_MAX && total + parts->payload.n <= UINT32_MAX);
+    SL_ASSERT(parts->n_headers <= UINT16_MAX && parts->qos <= 2 && parts->priority <= 9);
+
+    struct message *m = message_alloc((size_t)total + parts->payload.n);
+    uint8_t *p = write_fixed(m->record, parts);
+    for (size_t i = 0; i < SHORT_FIELDS; i++)
+        p = sl_wr_u16le(p, (uint16_t)fields[i].n);
+    p = sl_wr_u32le(p, (uint32_t)headers);
+    p = sl_wr_u32le(p, (uint32_t)parts->payload.n);
+    for (size_t i = 0; i < SHORT_FIELDS; i++)
+        p = sl_wr_bytes(p, fields[i]);
+    p = write_headers(p, parts);
+    (void)sl_wr_bytes(p, parts->payload);
+    return m;
+}
+
+int message_from_record(struct sl_bytes record, struct message **out)
+{
+    if (!message_record_valid(record))
+        return SL_EFORMAT;
+    struct message *m = message_alloc(record.n);
+    memcpy(m->record, record.p, record.n);
+    *out = m;
+    return SL_OK;
+}
+
+static bool header_block_valid(struct sl_bytes block, size_t n_headers)
+{
+    struct sl_reader r = sl_reader_of(block);
+    for (size_t i = 0; i < n_headers && !r.bad; i++) {
+        size_t name = sl_rd_u16le(&r);
+        size_t value = sl_rd_u16le(&r);
+        (void)sl_rd_bytes(&r, name + value);
+    }
+    return !r.bad && sl_reader_left(&r) == 0;
+}
+
+bool message_record_valid(struct sl_bytes record)
+{
+    if (record.n < MESSAGE_RECORD_FIXED || record.n > UINT32_MAX)
+        return false;
+    const uint8_t *p = record.p;
+    if (p[AT_VERSION] != RECORD_VERSION || p[AT_QOS] > 2 || p[AT_PRIORITY] > 9)
+        return false;
+    uint64_t headers_at = MESSAGE_RECORD_FIXED + short_bytes(p);
+    uint64_t headers = sl_ld_u32le(p + AT_HEADERS);
+    if (headers_at + headers + sl_ld_u32le(p + AT_PAYLOAD) != record.n)
+        return false;
+    return header_block_valid(sl_bytes_of(p + headers_at, (size_t)headers),
+                              sl_ld_u16le(p + AT_N_HEADERS));
+}
+
+struct message *message_ref(struct message *m)
+{
+    SL_ASSERT(m->refs > 0 && m->refs < UINT32_MAX);
+    m->refs++;
+    return m;
+}
+
+void message_unref(struct message *m)
+{
+    SL_ASSERT(m->refs > 0);
+    if (--m->refs == 0)
+        sl_free(m);
+}
+
+void message_set_id(struct message *m, uint64_t id, uint64_t accepted_at)
+{
+    (void)sl_wr_u64le(m->record + AT_ID, id);
+    (void)sl_wr_u64le(m->record + AT_ACCEPTED, accepted_at);
+}
+
+uint64_t message_id(const struct message *m)
+{
+    return sl_ld_u64le(m->record + AT_ID);
+}
+
+uint8_t message_qos(const struct message *m)
+{
+    return m->record[AT_QOS];
+}
+
+uint8_t message_priority(const struct message *m)
+{
+    return m->record[AT_PRIORITY];
+}
+
+uint8_t message_flags(const struct message *m)
+{
+    return m->record[AT_FLAGS];
+}
+
+uint64_t message_expires_at(const struct message *m)
+{
+    return sl_ld_u64le(m->record + AT_EXPIRES);
+}
+
+uint64_t message_deliver_at(const struct message *m)
+{
+    return sl_ld_u64le(m->record + AT_DELIVER);
+}
+
+struct sl_bytes message_payload(const struct message *m)
+{
+    size_t n = sl_ld_u32le(m->record + AT_PAYLOAD);
+    return sl_bytes_of(m->record + m->record_bytes - n, n);
+}
+
+struct sl_bytes message_topic(const struct message *m)
+{
+    return sl_bytes_of(m->record + MESSAGE_RECORD_FIXED, sl_ld_u16le(m->record + AT_LENGTHS));
+}
+
+void message_view(struct sl_bytes record, struct message_parts *out)
+{
+    const uint8_t *p = record.p;
+    *out = (struct message_parts){
+        .id = sl_ld_u64le(p + AT_ID),
+        .protocol = (enum message_protocol)p[AT_PROTOCOL],
+        .qos = p[AT_QOS],
+        .priority = p[AT_PRIORITY],
+        .flags = p[AT_FLAGS],
+        .accepted_at = sl_ld_u64le(p + AT_ACCEPTED),
+        .deliver_at = sl_ld_u64le(p + AT_DELIVER),
+        .expires_at = sl_ld_u64le(p + AT_EXPIRES),
+        .n_headers = sl_ld_u16le(p + AT_N_HEADERS),
+    };
+    struct sl_bytes *fields[SHORT_FIELDS] = {
+        &out->topic,       &out->client_id, &out->user,   &out->content_type,
+        &out->correlation, &out->reply_to,  &out->job_id, &out->dedup_id,
+    };
+    const uint8_t *at = p + MESSAGE_RECORD_FIXED;
+    for (size_t i = 0; i < SHORT_FIELDS; i++) {
+        *fields[i] = sl_bytes_of(at, sl_ld_u16le(p + AT_LENGTHS + 2 * i));
+        at += fields[i]->n;
+    }
+    at += sl_ld_u32le(p + AT_HEADERS);
+    out->payload = sl_bytes_of(at, sl_ld_u32le(p + AT_PAYLOAD));
+}
+
+bool message_header_next(struct sl_bytes record, size_t *pos, struct message_header *out)
+{
+    size_t headers = sl_ld_u32le(record.p + AT_HEADERS);
+    if (*pos >= headers)
+        return false;
+    size_t start = record.n - sl_ld_u32le(record.p + AT_PAYLOAD) - headers;
+    const uint8_t *p = record.p + start + *pos;
+    size_t name = sl_ld_u16le(p);
+    size_t value = sl_ld_u16le(p + 2);
+    out->name = sl_bytes_of(p + HEADER_FIXED, name);
+    out->value = sl_bytes_of(p + HEADER_FIXED + name, value);
+    *pos += HEADER_FIXED + name + value;
+    return true;
+}
+
+const char *message_protocol_name(enum message_protocol p)
+{
+    switch (p) {
+    case MESSAGE_MQTT3:
+    case MESSAGE_MQTT5:
+        return "mqtt";
+    case MESSAGE_STOMP:
+        return "stomp";
+    case MESSAGE_HTTP:
+        return "http";
+    case MESSAGE_WORKER:
+        return "worker";
+    case MESSAGE_SCHEDULE:
+        return "schedule";
+    default:
+        return "unknown"; /* a record of a later version */
+    }
+}

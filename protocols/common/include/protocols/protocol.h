@@ -1,0 +1,186 @@
+/* The one shape of a server-side protocol session: sans-I/O.
+ *
+ *      bytes in                    events out                    bytes out
+ *   feed(view) ──▶ session ──▶ next(&event) … until false ──▶ output()
+ *                     ▲                                          ▲
+ *         connected / answer / shutdown                         tick(now)
+ *
+ * The caller feeds what it read, pulls events until there are none, answers
+ * them (at once or much later, in any order), and writes what output() holds.
+ * Nothing calls back, so nothing re-enters. Views in an event point into the
+ * input or the session and die at the next call on that session.
+ *
+ * Answers leave in the order of the frames they answer: each frame that is
+ * owed an answer takes a slot in the session's ring when its event is given
+ * out, and a slot's bytes leave only when all older slots are answered. What
+ * belongs to the conversation and not to a message (MQTT PINGRESP, STOMP
+ * heart-beats) passes the ring by.
+ *
+ * A session never reads a clock; `now_ms` is monotonic milliseconds. */
+#ifndef PROTOCOLS_PROTOCOL_H
+#define PROTOCOLS_PROTOCOL_H
+
+#include "core/bytes.h"
+#include "core/message.h"
+
+struct proto_session; /* each protocol embeds `const struct protocol *` first */
+
+/* What a listener asks of its sessions; shared by all of them, borrowed. */
+struct proto_config {
+    uint32_t max_message;        /* payload bytes; a packet may have 64 KiB more */
+    uint32_t partial_packet;     /* bytes of one packet before authentication */
+    uint32_t connect_timeout_ms; /* until a complete CONNECT; 0: none */
+    uint32_t reject_grace_ms;    /* 3.1.1: time between a withheld PUBACK and the close */
+    uint16_t receive_maximum;    /* publishes that may wait for their answer at once */
+    uint16_t max_keep_alive_s;   /* 0: the client's own; else the server's upper limit */
+    uint16_t topic_alias_max;    /* inbound aliases per connection */
+    uint32_t max_headers;        /* STOMP: header lines of a frame */
+    uint32_t max_header_bytes;   /* STOMP: one header line; MQTT has its own 65,535 */
+    uint32_t heart_beat_ms;      /* STOMP: what the server offers and asks for */
+    uint32_t session_expiry_max_s; /* MQTT 5 */
+    const char *server_name;     /* STOMP `server` header */
+};
+
+enum proto_event_kind {
+    PROTO_CONNECT,    /* answer it with connected() before pulling further */
+    PROTO_PUBLISH,
+    PROTO_RELEASE,    /* MQTT PUBREL: the QoS 2 id may be forgotten; answer owed */
+    PROTO_BEGIN,      /* STOMP transactions; no answer owed unless token is set */
+    PROTO_COMMIT,
+    PROTO_ABORT,
+    PROTO_DISCONNECT, /* the client said goodbye in order; a close follows */
+    PROTO_CLOSE,      /* nothing more will be read: write the output, then close (decision 40) */
+};
+
+struct proto_connect {
+    struct sl_bytes client_id;   /* assigned by the caller when empty */
+    bool clean_start;
+    uint32_t session_expiry_s;   /* 3.1.1: 0 with clean session, else UINT32_MAX */
+    bool has_username, has_password;
+    struct sl_bytes username, password;
+    enum message_protocol protocol;
+    struct sl_bytes host;        /* STOMP */
+    bool has_will;               /* kept by the session until its own time comes */
+    struct sl_bytes will_topic, will_payload;
+    uint8_t will_qos;
+    bool will_retain;
+    uint32_t will_delay_s;
+};
+
+struct proto_publish {
+    struct sl_bytes topic;       /* valid topic name; alias already resolved; STOMP: as contract.md §3, decision 25 */
+    bool to_queue;               /* STOMP /queue/NAME: `topic` is NAME, routes do not apply */
+    uint8_t qos;                 /* STOMP: 1 with receipt, else 0 */
+    bool dup, retain, payload_utf8;
+    uint16_t packet_id;          /* MQTT QoS 1 and 2 */
+    bool has_expiry;
+    uint64_t expiry_ms;          /* MQTT 5 Message Expiry Interval: milliseconds from now */
+    struct sl_bytes content_type, correlation, reply_to;
+    const struct message_header *headers; /* MQTT 5 user properties; STOMP headers that are not the protocol's own */
+    size_t n_headers;
+    struct sl_bytes payload;
+    struct sl_bytes transaction; /* STOMP: empty outside one */
+};
+
+struct proto_disconnect {
+    bool publish_will;           /* MQTT 5 reason 0x04, or no DISCONNECT at all */
+    bool has_expiry;             /* MQTT 5 session expiry changed at DISCONNECT */
+    uint32_t session_expiry_s;
+};
+
+struct proto_event {
+    enum proto_event_kind kind;
+    uint32_t token;              /* 0: no answer owed */
+    union {
+        struct proto_connect connect;
+        struct proto_publish publish;
+        uint16_t packet_id;              /* PROTO_RELEASE */
+        struct sl_bytes transaction;     /* PROTO_BEGIN, COMMIT, ABORT */
+        struct proto_disconnect disconnect;
+        const char *reason;              /* PROTO_CLOSE: stable word for the log ("malformed_packet") */
+    } u;
+};
+
+/* What became of a PUBLISH, RELEASE or COMMIT. */
+enum proto_result {
+    PROTO_ACCEPTED,
+    PROTO_NO_TAKER,      /* accepted by nobody: MQTT 5 0x10, else success */
+    PROTO_UNKNOWN_ID,    /* RELEASE of an id we do not have: MQTT 5 0x92, else success */
+    PROTO_REFUSED_QUOTA, /* 0x97; 3.1.1 withholds and closes after reject_grace; STOMP ERROR with retry-after */
+    PROTO_REFUSED_DENIED,/* 0x87; 3.1.1 closes; STOMP ERROR */
+    PROTO_REFUSED_TARGET,/* the topic or queue cannot be published to: MQTT 5 0x90; 3.1.1 closes; STOMP ERROR */
+    PROTO_REFUSED_STORE, /* the store is broken: 0x83 / closes after grace / ERROR with retry-after */
+};
+
+enum proto_connect_result {
+    PROTO_CONNECT_OK,
+    PROTO_CONNECT_BAD_CREDENTIALS, /* 0x86; 3.1.1: 4; STOMP: ERROR */
+    PROTO_CONNECT_DENIED,          /* 0x87; 3.1.1: 5 */
+    PROTO_CONNECT_QUOTA,           /* 0x97; 3.1.1: 3 */
+    PROTO_CONNECT_RATE,            /* 0x9F; 3.1.1: 3 */
+    PROTO_CONNECT_UNAVAILABLE,     /* 0x88; 3.1.1: 3 */
+};
+
+struct proto_connected {
+    enum proto_connect_result result;
+    bool session_present;
+    struct sl_bytes client_id;     /* the id in force; told to the client if it had none */
+};
+
+/* Why the server ends a connection on its own account. */
+enum proto_bye {
+    PROTO_BYE_TAKEOVER,   /* 0x8E */
+    PROTO_BYE_SHUTDOWN,   /* 0x8B */
+    PROTO_BYE_ADMIN,      /* 0x98 */
+    PROTO_BYE_QUOTA,      /* 0x97: memory limit */
+    PROTO_BYE_STORE,      /* 0x83 */
+};
+
+struct protocol {
+    const char *name; /* "mqtt", "stomp": as in the configuration */
+
+    /* Owned by the caller; `cfg` is borrowed for its life. */
+    struct proto_session *(*session_new)(const struct proto_config *cfg, uint64_t now_ms);
+    void (*session_free)(struct proto_session *s);
+
+    /* Gives input; only after next() returned false (or after hold()). The
+     * view must stay valid until next() returned false or hold() was called. */
+    void (*feed)(struct proto_session *s, struct sl_bytes in, uint64_t now_ms);
+    /* One event; false when more input is needed (an incomplete packet has
+     * then been copied) or after PROTO_CLOSE. */
+    bool (*next)(struct proto_session *s, struct proto_event *ev);
+    /* Stop pulling for now: copies the unread rest of the input, so that
+     * next() can go on later without feed(). */
+    void (*hold)(struct proto_session *s);
+
+    void (*connected)(struct proto_session *s, const struct proto_connected *a);
+    /* Answers the slot `token`. Unknown and already answered tokens are our
+     * bug, except after PROTO_CLOSE, where all are ignored. Token 0 tells the
+     * fate of a frame that is owed no answer: a refusal is then still an ERROR
+     * in STOMP; in MQTT PROTO_REFUSED_DENIED and _TARGET end the connection
+     * (5.0: DISCONNECT with the reason), other results do nothing. */
+    void (*answer)(struct proto_session *s, uint32_t token, enum proto_result r, uint64_t now_ms);
+    /* Queue our last words; the next event is PROTO_CLOSE. */
+    void (*shutdown)(struct proto_session *s, enum proto_bye why);
+
+    /* Bytes ready to be written; the caller consumes what it wrote. The
+     * session frees the memory in tick/feed when it has stayed empty. */
+    struct sl_buf *(*output)(struct proto_session *s);
+
+    /* Keep-alive, heart-beats, connect timeout, reject grace: may add output
+     * or make PROTO_CLOSE the next event. */
+    void (*tick)(struct proto_session *s, uint64_t now_ms);
+    /* When tick() is wanted next; UINT64_MAX: never. Late by any amount is
+     * fine; earlier than asked does nothing. */
+    uint64_t (*deadline)(const struct proto_session *s);
+    /* While reading is stopped by the caller (parking is full), the client's
+     * silence is not held against it. */
+    void (*pause)(struct proto_session *s, bool paused, uint64_t now_ms);
+    /* Bytes of input held. */
+    size_t (*buffered)(const struct proto_session *s);
+};
+
+extern const struct protocol mqtt_protocol;
+extern const struct protocol stomp_protocol;
+
+#endif

@@ -1,0 +1,1 @@
+sluice_fuzz(message USES core)
