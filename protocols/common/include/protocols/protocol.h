@@ -65,6 +65,11 @@ struct proto_connect {
     uint8_t will_qos;
     bool will_retain;
     uint32_t will_delay_s;
+    bool will_payload_utf8, will_has_expiry;  /* as in proto_publish, to the end */
+    uint64_t will_expiry_ms;
+    struct sl_bytes will_content_type, will_correlation, will_reply_to;
+    const struct message_header *will_headers;
+    size_t n_will_headers;
 };
 
 struct proto_publish {

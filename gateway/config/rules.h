@@ -1,0 +1,20 @@
+/* What texts must look like: each rule is a yes-or-no question that a row of
+ * the table may ask. */
+#ifndef CONFIG_RULES_H
+#define CONFIG_RULES_H
+
+#include <stdbool.h>
+
+#include "core/bytes.h"
+
+/* Nodes, queues, pools. */
+bool config_is_name(struct sl_bytes text);
+/* A topic filter of MQTT [MQTT-4.7.1-1, -2, 4.7.3-1, -2, -3]. */
+bool config_is_filter(struct sl_bytes text);
+bool config_is_order(struct sl_bytes text);
+/* A user or a group. */
+bool config_is_account(struct sl_bytes text);
+/* The name of an environment variable. */
+bool config_is_variable(struct sl_bytes text);
+
+#endif

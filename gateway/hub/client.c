@@ -1,0 +1,218 @@
+/* A client of the hub: its protocol session, what it waits for, and what the
+ * shell must do for it next. */
+#include "hub_internal.h"
+
+struct hub_client *client_find(struct hub *h, uint64_t id)
+{
+    return sl_idmap_get(&h->clients, id);
+}
+
+void client_dirty(struct hub_client *c)
+{
+    if (c->dirty)
+        return;
+    c->dirty = true;
+    c->dirty_next = c->h->dirty;
+    c->h->dirty = c;
+}
+
+struct hub_client *hub_next_dirty(struct hub *h)
+{
+    struct hub_client *c = h->dirty;
+    if (c == NULL)
+        return NULL;
+    h->dirty = c->dirty_next;
+    c->dirty = false;
+    return c;
+}
+
+struct hub_client *hub_client_open(struct hub *h, const struct hub_listener *l, const char *peer, void *arg)
+{
+    size_t n = strlen(peer) + 1;
+    struct hub_client *c = sl_calloc(1, sizeof *c + n);
+    c->h = h;
+    c->l = l;
+    c->arg = arg;
+    c->id = ++h->next_client;
+    memcpy(c->peer, peer, n);
+    c->s = l->protocol->session_new(&l->session, h->now.mono_ms);
+    sl_idmap_put(&h->clients, c->id, c);
+    h->counters.connections_opened++;
+    client_arm(c);
+    return c;
+}
+
+static void forget_dirty(struct hub_client *c)
+{
+    struct hub_client **at = &c->h->dirty;
+    while (*at != NULL && *at != c)
+        at = &(*at)->dirty_next;
+    if (*at != NULL)
+        *at = c->dirty_next;
+}
+
+void hub_client_closed(struct hub_client *c)
+{
+    struct hub *h = c->h;
+    park_forget(h, c);
+    client_leave_session(c);
+    transactions_free(c);
+    sl_timer_clear(&h->client_timers, &c->timer);
+    if (c->dirty)
+        forget_dirty(c);
+    sl_idmap_del(&h->clients, c->id);
+    h->counters.connections_closed++;
+    c->l->protocol->session_free(c->s);
+    sl_free(c->will);
+    sl_free(c->client_id);
+    sl_free(c->user);
+    sl_free(c);
+}
+
+/* The timer fires early at worst: a deadline that moved away is met lazily. */
+void client_arm(struct hub_client *c)
+{
+    uint64_t at = c->l->protocol->deadline(c->s);
+    if (at == UINT64_MAX)
+        return;
+    if (c->timer.pos == 0 || at < c->timer.at_ms)
+        sl_timer_set(&c->h->client_timers, &c->timer, at);
+}
+
+static void on_close(struct hub_client *c, const char *reason)
+{
+    c->closing = true;
+    bool fault = strcmp(reason, "disconnect") != 0 && strcmp(reason, "goodbye") != 0;
+    c->h->counters.protocol_errors += fault;
+    sl_log(fault ? SL_INFO : SL_DEBUG, "client_close", "peer=%s protocol=%s reason=%s", c->peer, c->l->protocol->name, reason);
+    client_dirty(c);
+}
+
+static void on_event(struct hub_client *c, const struct proto_event *ev)
+{
+    switch (ev->kind) {
+    case PROTO_CONNECT:
+        on_connect(c, &ev->u.connect);
+        break;
+    case PROTO_PUBLISH:
+        on_publish(c, ev->token, &ev->u.publish);
+        break;
+    case PROTO_RELEASE:
+        on_release(c, ev->token, ev->u.packet_id);
+        break;
+    case PROTO_BEGIN:
+        on_begin(c, ev->u.transaction);
+        break;
+    case PROTO_COMMIT:
+        on_commit_transaction(c, ev->token, ev->u.transaction);
+        break;
+    case PROTO_ABORT:
+        on_abort(c, ev->u.transaction);
+        break;
+    case PROTO_DISCONNECT:
+        on_disconnect(c, &ev->u.disconnect);
+        break;
+    case PROTO_CLOSE:
+        on_close(c, ev->u.reason);
+        break;
+    }
+}
+
+static void set_paused(struct hub_client *c, bool paused)
+{
+    if (c->paused == paused)
+        return;
+    c->paused = paused;
+    c->l->protocol->pause(c->s, paused, c->h->now.mono_ms);
+    client_dirty(c);
+}
+
+void client_pump(struct hub_client *c)
+{
+    struct proto_event ev;
+    while (!c->closing) {
+        if (park_full(c)) {
+            c->l->protocol->hold(c->s);
+            set_paused(c, true);
+            break;
+        }
+        if (!c->l->protocol->next(c->s, &ev)) {
+            set_paused(c, false);
+            break;
+        }
+        on_event(c, &ev);
+    }
+    if (sl_buf_len(c->l->protocol->output(c->s)) > 0)
+        client_dirty(c);
+    client_arm(c);
+}
+
+void hub_client_feed(struct hub_client *c, struct sl_bytes in)
+{
+    if (c->closing)
+        return; /* input after the end is discarded (decision 40) */
+    SL_ASSERT(!c->paused);
+    c->h->counters.bytes_read += in.n;
+    c->l->protocol->feed(c->s, in, c->h->now.mono_ms);
+    client_pump(c);
+}
+
+void hub_client_bye(struct hub_client *c, enum proto_bye why)
+{
+    if (c->closing)
+        return;
+    park_forget(c->h, c);
+    c->l->protocol->shutdown(c->s, why);
+    struct proto_event ev;
+    while (!c->closing && c->l->protocol->next(c->s, &ev)) {
+        if (ev.kind == PROTO_CLOSE)
+            on_event(c, &ev);
+    }
+    c->closing = true;
+    client_dirty(c);
+}
+
+void client_answer(struct hub_client *c, uint32_t token, enum proto_result r)
+{
+    if (c->closing)
+        return;
+    c->h->counters.publishes_answered += token != 0;
+    c->l->protocol->answer(c->s, token, r, c->h->now.mono_ms);
+    client_dirty(c);
+    if (r != PROTO_ACCEPTED)
+        client_arm(c);
+}
+
+void client_tick(struct hub_client *c)
+{
+    if (c->closing)
+        return;
+    c->l->protocol->tick(c->s, c->h->now.mono_ms);
+    if (c->paused) {
+        client_arm(c);
+        if (sl_buf_len(c->l->protocol->output(c->s)) > 0)
+            client_dirty(c);
+        return;
+    }
+    client_pump(c);
+}
+
+struct sl_buf *hub_client_output(struct hub_client *c)
+{
+    return c->l->protocol->output(c->s);
+}
+
+bool hub_client_reading(const struct hub_client *c)
+{
+    return !c->paused;
+}
+
+bool hub_client_closing(const struct hub_client *c)
+{
+    return c->closing;
+}
+
+void *hub_client_arg(const struct hub_client *c)
+{
+    return c->arg;
+}

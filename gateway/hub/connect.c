@@ -1,0 +1,165 @@
+/* CONNECT: identity, takeover, the MQTT session; and how a session is left. */
+#include "core/utf8.h"
+#include "hub_internal.h"
+
+static char *copy_string(struct sl_bytes b)
+{
+    char *s = sl_alloc(b.n + 1);
+    if (b.n > 0)
+        memcpy(s, b.p, b.n);
+    s[b.n] = '\0';
+    return s;
+}
+
+static uint64_t session_end(const struct hub *h, uint32_t expiry_s)
+{
+    return expiry_s == UINT32_MAX ? UINT64_MAX : h->now.wall_ms + (uint64_t)expiry_s * 1000;
+}
+
+static void record_session(struct hub *h, const struct session *s)
+{
+    struct batch_op *op = record(h, BATCH_SESSION);
+    op->id = s->number;
+    op->note = batch_session_encode(&(struct batch_session){ s->expiry_s, s->holder != 0 ? UINT64_MAX : s->ends_wall_ms, s->client_id });
+}
+
+static void end_session(struct hub *h, struct session *s)
+{
+    if (s->persistent)
+        record(h, BATCH_SESSION_DROP)->id = s->number;
+    sessions_remove(h->sessions, s);
+}
+
+/* The newest connection wins; the older is told [MQTT-3.1.4-3]. */
+static void take_over(struct hub *h, struct session *s, const struct hub_client *by)
+{
+    struct hub_client *old = client_find(h, s->holder);
+    if (old == NULL)
+        return;
+    char id[64];
+    h->counters.takeovers++;
+    sl_log(SL_INFO, "client_taken_over", "client=%s old_peer=%s new_peer=%s", sl_escape(s->client_id, id, sizeof id), old->peer, by->peer);
+    park_forget(h, old);
+    old->session = NULL;
+    hub_client_bye(old, PROTO_BYE_TAKEOVER);
+}
+
+static int open_session(struct hub_client *c, const struct proto_connect *p, struct sl_bytes id, bool *present)
+{
+    struct hub *h = c->h;
+    struct session *s = sessions_find(h->sessions, id);
+    if (s != NULL && s->holder != 0)
+        take_over(h, s, c);
+    if (s != NULL && (p->clean_start || !s->persistent)) {
+        end_session(h, s);
+        s = NULL;
+    }
+    *present = s != NULL;
+    if (s == NULL) {
+        int err = sessions_add(h->sessions, id, ++h->next_id, &s);
+        if (err != SL_OK)
+            return err;
+    }
+    bool changed = !*present || s->expiry_s != p->session_expiry_s;
+    bool was_persistent = s->persistent;
+    s->expiry_s = p->session_expiry_s;
+    s->persistent = p->session_expiry_s > 0;
+    sessions_take(h->sessions, s, c->id);
+    c->session = s;
+    if (s->persistent && changed)
+        record_session(h, s);
+    else if (was_persistent && !s->persistent)
+        record(h, BATCH_SESSION_DROP)->id = s->number;
+    return SL_OK;
+}
+
+/* One allocation: the parts and behind them their bytes. */
+static struct message_parts *copy_will(const struct hub_client *c, const struct proto_connect *p)
+{
+    struct message_parts *w = sl_calloc(1, sizeof *w + p->will_topic.n + p->will_payload.n);
+    uint8_t *bytes = (uint8_t *)(w + 1);
+    w->protocol = (enum message_protocol)c->protocol;
+    w->qos = p->will_qos;
+    w->priority = MESSAGE_PRIORITY_DEFAULT;
+    w->flags = p->will_retain ? MESSAGE_RETAIN : 0;
+    w->topic = sl_bytes_of(bytes, p->will_topic.n);
+    w->payload = sl_bytes_of(bytes + p->will_topic.n, p->will_payload.n);
+    sl_wr_bytes(sl_wr_bytes(bytes, p->will_topic), p->will_payload);
+    return w;
+}
+
+void on_connect(struct hub_client *c, const struct proto_connect *p)
+{
+    struct hub *h = c->h;
+    char assigned[32];
+    struct sl_bytes id = p->client_id;
+    struct proto_connected answer = { .result = PROTO_CONNECT_OK };
+    if (id.n == 0) {
+        snprintf(assigned, sizeof assigned, "sluice-%016llx", (unsigned long long)sl_rng_u64(&h->rng));
+        id = sl_str(assigned);
+    }
+    c->protocol = (uint8_t)p->protocol;
+    if (h->clients.used > h->cfg.max_connections)
+        answer.result = PROTO_CONNECT_QUOTA;
+    else if (h->draining)
+        answer.result = PROTO_CONNECT_UNAVAILABLE;
+    else if (p->protocol == MESSAGE_STOMP)
+        c->client_id = copy_string(id);
+    else if (open_session(c, p, id, &answer.session_present) != SL_OK)
+        answer.result = PROTO_CONNECT_QUOTA;
+    c->connected = answer.result == PROTO_CONNECT_OK;
+    if (c->connected && p->has_username)
+        c->user = copy_string(p->username);
+    if (c->connected && p->has_will)
+        c->will = copy_will(c, p);
+    answer.client_id = id;
+    c->l->protocol->connected(c->s, &answer);
+    client_dirty(c);
+}
+
+static void publish_will(struct hub_client *c)
+{
+    if (c->will == NULL)
+        return;
+    c->will->client_id = c->session != NULL ? c->session->client_id : SL_BYTES_NONE;
+    int err = hub_publish(c->h, c->will);
+    sl_log(SL_DEBUG, "will_published", "peer=%s result=%s", c->peer, sl_err_name(err));
+    sl_free(c->will);
+    c->will = NULL;
+}
+
+void on_disconnect(struct hub_client *c, const struct proto_disconnect *d)
+{
+    if (d->has_expiry && c->session != NULL) {
+        c->session->expiry_s = d->session_expiry_s;
+        if (c->session->persistent && d->session_expiry_s == 0)
+            record(c->h, BATCH_SESSION_DROP)->id = c->session->number;
+        c->session->persistent = d->session_expiry_s > 0;
+    }
+    if (!d->publish_will) {
+        sl_free(c->will);
+        c->will = NULL;
+    }
+}
+
+void client_leave_session(struct hub_client *c)
+{
+    struct hub *h = c->h;
+    publish_will(c);
+    struct session *s = c->session;
+    if (s == NULL)
+        return;
+    c->session = NULL;
+    sessions_leave(h->sessions, s, session_end(h, s->expiry_s));
+    if (!s->persistent)
+        sessions_remove(h->sessions, s);
+    else if (s->ends_wall_ms != UINT64_MAX)
+        record_session(h, s);
+}
+
+void sessions_tick(struct hub *h)
+{
+    struct session *s;
+    while ((s = sessions_expired(h->sessions, h->now.wall_ms)) != NULL)
+        end_session(h, s);
+}

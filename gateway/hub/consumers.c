@@ -1,0 +1,105 @@
+/* Consumers: a pool's workers as the hub sees them, their answers, and what a
+ * worker publishes. */
+#include "hub_internal.h"
+
+uint64_t hub_consumer_add(struct hub *h, const struct hub_consumer_config *cfg)
+{
+    SL_ASSERT(cfg->queue < h->n_queues);
+    struct hub_consumer *hc = SL_NEW(struct hub_consumer);
+    *hc = (struct hub_consumer){ .id = ++h->next_consumer, .queue = cfg->queue, .ops = cfg->ops, .arg = cfg->arg };
+    struct queue_consumer_config qc = { cfg->prefetch, cfg->concurrency, cfg->time_limit_ms, hc };
+    hc->slot = queue_consumer_add(h->queues[cfg->queue].q, &qc);
+    sl_idmap_put(&h->consumers, hc->id, hc);
+    hub_heat(h, cfg->queue);
+    return hc->id;
+}
+
+static struct hub_consumer *consumer_of(const struct hub *h, uint64_t id)
+{
+    struct hub_consumer *hc = sl_idmap_get(&h->consumers, id);
+    SL_ASSERT(hc != NULL);
+    return hc;
+}
+
+void hub_consumer_stop(struct hub *h, uint64_t consumer)
+{
+    const struct hub_consumer *hc = consumer_of(h, consumer);
+    queue_consumer_stop(h->queues[hc->queue].q, hc->slot);
+}
+
+uint32_t hub_consumer_unanswered(const struct hub *h, uint64_t consumer)
+{
+    const struct hub_consumer *hc = consumer_of(h, consumer);
+    return queue_consumer_unanswered(h->queues[hc->queue].q, hc->slot);
+}
+
+static bool failed(const struct queue_change *change)
+{
+    return change->cause != QUEUE_CAUSE_NONE && change->fate == QUEUE_MOVED;
+}
+
+static struct batch_failure failure_of(const struct hub *h, const struct queue_change *change, struct sl_bytes detail, struct sl_bytes tail)
+{
+    return (struct batch_failure){ h->now.wall_ms, change->attempts, change->cause, detail, tail };
+}
+
+void hub_consumer_lost(struct hub *h, uint64_t consumer, const struct hub_loss *loss)
+{
+    struct hub_consumer *hc = consumer_of(h, consumer);
+    struct queue_loss ql = { loss->cause, loss->timeout, loss->charge_none };
+    struct queue_change change;
+    while (queue_consumer_lose(h->queues[hc->queue].q, hc->slot, &ql, &h->now, &change)) {
+        struct batch_failure f = failure_of(h, &change, loss->detail, loss->tail);
+        record_change(h, hc->queue, &change, failed(&change) ? &f : NULL);
+    }
+    hub_heat(h, hc->queue);
+    sl_idmap_del(&h->consumers, consumer);
+    sl_free(hc);
+}
+
+static struct queue *queue_if_held(struct hub *h, const struct hub_consumer *hc, uint64_t lease)
+{
+    struct queue *q = h->queues[hc->queue].q;
+    if (queue_lease_holder(q, lease) == hc->slot)
+        return q;
+    h->counters.stale_answers++;
+    return NULL;
+}
+
+int hub_answer(struct hub *h, uint64_t consumer, const struct hub_answer *a)
+{
+    const struct hub_consumer *hc = consumer_of(h, consumer);
+    struct queue *q = queue_if_held(h, hc, a->lease);
+    struct queue_change change;
+    if (q == NULL || queue_answer(q, a->lease, &a->verb, &h->now, &change) != SL_OK)
+        return SL_ESTATE;
+    struct batch_failure f = failure_of(h, &change, a->reason, SL_BYTES_NONE);
+    record_change(h, hc->queue, &change, failed(&change) ? &f : NULL);
+    return SL_OK;
+}
+
+int hub_extend(struct hub *h, uint64_t consumer, uint64_t lease, uint64_t ms)
+{
+    const struct hub_consumer *hc = consumer_of(h, consumer);
+    struct queue *q = queue_if_held(h, hc, lease);
+    if (q == NULL)
+        return SL_ESTATE;
+    hub_heat(h, hc->queue);
+    return queue_extend(q, lease, ms, &h->now);
+}
+
+int hub_publish(struct hub *h, const struct message_parts *parts)
+{
+    if (!route_topic_valid(parts->topic))
+        return SL_EINVAL;
+    const struct route_set *to = route_match(h->routes, parts->topic);
+    if (to->n == 0) {
+        h->counters.no_taker++;
+        return SL_ENOENT;
+    }
+    struct message_parts own = *parts;
+    h->counters.meaning_ignored += meaning_apply(&own, &h->now);
+    struct offer o = { .n = 1, .one = { message_new(&own), to } };
+    offer_enter(h, NULL, &o);
+    return SL_OK;
+}

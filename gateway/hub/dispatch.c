@@ -1,0 +1,146 @@
+/* Messages out of queues to whom they are leased to, once per turn. */
+#include "hub_internal.h"
+
+#define FETCH_MAX_MESSAGES 1024u
+#define FETCH_MAX_BYTES    (8u << 20)
+
+static void deliver(struct hub *h, struct hub_queue *hq, const struct queue_delivery *d)
+{
+    struct commit *c = &h->commit;
+    struct hub_consumer *hc = d->consumer_arg;
+    if (d->msg->body_batch == c->open->seq && hq->cfg->durable) {
+        c->unleased -= c->unleased > 0;
+        if (queue_consumer_backlog_us(hq->q, d->consumer) > c->sync_us)
+            c->slow = true;
+    }
+    hc->ops->deliver(hc->arg, &(struct hub_delivery){ d, hq->cfg->max_attempts });
+}
+
+static void fetch(struct hub *h, uint32_t queue)
+{
+    struct hub_queue *hq = &h->queues[queue];
+    if (hq->fetching)
+        return;
+    struct batch_fetch *f = SL_NEW(struct batch_fetch);
+    f->ids = sl_alloc(FETCH_MAX_MESSAGES * sizeof *f->ids);
+    f->entries = sl_alloc(FETCH_MAX_MESSAGES * sizeof *f->entries);
+    f->msgs = sl_calloc(FETCH_MAX_MESSAGES, sizeof *f->msgs);
+    f->queue = queue;
+    f->n = queue_wanted(hq->q, f->ids, f->entries, FETCH_MAX_MESSAGES, FETCH_MAX_BYTES);
+    if (f->n == 0) {
+        sl_free(f->ids);
+        sl_free(f->entries);
+        sl_free(f->msgs);
+        sl_free(f);
+        return;
+    }
+    hq->fetching = true;
+    h->cfg.store.fetch(h->cfg.store.arg, f);
+}
+
+/* False: still without a body, although it is needed. */
+static bool give_body(struct hub *h, struct hub_queue *hq, const struct batch_fetch *f, uint32_t i)
+{
+    if (!queue_has(hq->q, f->entries[i], f->ids[i])) {
+        if (f->msgs[i] != NULL)
+            message_unref(f->msgs[i]); /* it left the queue meanwhile */
+        return true;
+    }
+    if (f->msgs[i] == NULL) {
+        sl_log(SL_ERROR, "body_missing", "queue=%s id=%016llx error=%s", hq->cfg->name, (unsigned long long)f->ids[i], sl_err_name(f->err));
+        queue_body_failed(hq->q, f->entries[i], f->ids[i]);
+        return false;
+    }
+    queue_give_body(hq->q, f->entries[i], f->ids[i], f->msgs[i]);
+    message_unref(f->msgs[i]);
+    h->counters.bodies_fetched++;
+    return true;
+}
+
+void hub_fetched(struct hub *h, struct batch_fetch *f)
+{
+    struct hub_queue *hq = &h->queues[f->queue];
+    hq->fetching = false;
+    bool useful = false;
+    for (uint32_t i = 0; i < f->n; i++)
+        useful = give_body(h, hq, f, i) || useful;
+    if (useful)
+        hub_heat(h, f->queue);
+    sl_free(f->ids);
+    sl_free(f->entries);
+    sl_free(f->msgs);
+    sl_free(f);
+}
+
+static void dispatch_queue(struct hub *h, uint32_t queue)
+{
+    struct hub_queue *hq = &h->queues[queue];
+    for (;;) {
+        struct queue_delivery d;
+        struct queue_change change;
+        switch (queue_dispatch(hq->q, &h->now, &d, &change)) {
+        case QUEUE_IDLE:
+            return;
+        case QUEUE_DELIVER:
+            deliver(h, hq, &d);
+            break;
+        case QUEUE_DROP:
+            record_change(h, queue, &change, NULL);
+            break;
+        case QUEUE_FETCH:
+            fetch(h, queue);
+            if (hq->fetching)
+                return;
+            break;
+        }
+    }
+}
+
+static void overdue(struct hub *h, struct hub_queue *hq)
+{
+    uint32_t slot;
+    void *arg;
+    while (queue_overdue(hq->q, &h->now, &slot, &arg)) {
+        struct hub_consumer *hc = arg;
+        queue_counters(hq->q)->timed_out++;
+        hc->ops->overdue(hc->arg);
+    }
+}
+
+static void settle_queue(struct hub *h, uint32_t queue)
+{
+    struct hub_queue *hq = &h->queues[queue];
+    struct queue_change change;
+    overdue(h, hq);
+    while (queue_tick(hq->q, &h->now, &change))
+        record_change(h, queue, &change, NULL);
+    while (queue_trim_dead(hq->q, &change)) {
+        sl_log(SL_ERROR, "dead_letter_dropped", "queue=%s id=%016llx", hq->cfg->name, (unsigned long long)change.id);
+        record_change(h, queue, &change, NULL);
+    }
+    if (!h->draining && h->commit.health != HUB_BROKEN)
+        dispatch_queue(h, queue);
+    uint64_t at = queue_deadline(hq->q);
+    if (at == UINT64_MAX)
+        sl_timer_clear(&h->queue_timers, &hq->timer);
+    else
+        sl_timer_set(&h->queue_timers, &hq->timer, at);
+}
+
+void dispatch_hot(struct hub *h)
+{
+    while (h->hot != 0) {
+        uint32_t queue = h->hot - 1;
+        struct hub_queue *hq = &h->queues[queue];
+        h->hot = hq->next_hot;
+        settle_queue(h, queue);
+        hq->hot = false; /* only now: what settling touched is settled already */
+    }
+}
+
+void queue_timers_tick(struct hub *h)
+{
+    struct sl_timer *t;
+    while ((t = sl_timers_pop_due(&h->queue_timers, h->now.mono_ms)) != NULL)
+        hub_heat(h, (uint32_t)(SL_CONTAINER(t, struct hub_queue, timer) - h->queues));
+}

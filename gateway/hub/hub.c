@@ -1,0 +1,278 @@
+/* Birth, turns and end of the hub. A turn is hub_begin, any number of inputs,
+ * hub_end; what happens in between waits in batches and output buffers. */
+#include "hub_internal.h"
+
+struct hub *hub_new(const struct hub_config *cfg)
+{
+    struct hub *h = SL_NEW(struct hub);
+    h->cfg = *cfg;
+    h->next_id = cfg->boot << 40;
+    h->routes = route_new();
+    h->sessions = sessions_new(cfg->max_sessions);
+    sl_slab_init(&h->tickets, sizeof(struct ticket));
+    sl_rng_seed(&h->rng, cfg->seed);
+    h->commit.open = batch_new();
+    h->commit.open->seq = h->commit.next_seq = 1;
+    h->commit.spare = batch_new();
+    h->commit.volatiles = batch_new();
+    return h;
+}
+
+static void parks_free(struct hub *h)
+{
+    struct parked *p = h->ownerless.head;
+    while (p != NULL) {
+        struct parked *next = p->next;
+        offer_drop(&p->offer);
+        sl_free(p);
+        p = next;
+    }
+}
+
+void hub_free(struct hub *h)
+{
+    if (h == NULL)
+        return;
+    SL_ASSERT(h->clients.used == 0 && h->consumers.used == 0 && h->commit.inflight == NULL);
+    parks_free(h);
+    sl_timers_fini(&h->client_timers);
+    sl_timers_fini(&h->queue_timers); /* before the queues, which hold them */
+    for (uint32_t i = 0; i < h->n_queues; i++) {
+        queue_free(h->queues[i].q);
+        sl_free(h->queues[i].alone);
+    }
+    sl_free(h->queues);
+    sl_free(h->by_number);
+    sl_free(h->scratch_bytes);
+    sl_free(h->scratch_count);
+    batch_free(h->commit.open);
+    batch_free(h->commit.stuck);
+    batch_free(h->commit.spare);
+    batch_free(h->commit.volatiles);
+    route_free(h->routes);
+    sessions_free(h->sessions);
+    sl_slab_fini(&h->tickets);
+    sl_idmap_fini(&h->clients);
+    sl_idmap_fini(&h->consumers);
+    sl_idmap_fini(&h->shared);
+    sl_idmap_fini(&h->session_numbers);
+    sl_free(h);
+}
+
+static void number_attach(struct hub *h, uint32_t number, uint32_t index)
+{
+    if (number >= h->n_numbers) {
+        h->by_number = sl_realloc(h->by_number, ((size_t)number + 1) * sizeof *h->by_number);
+        memset(h->by_number + h->n_numbers, 0, ((size_t)number + 1 - h->n_numbers) * sizeof *h->by_number);
+        h->n_numbers = number + 1;
+    }
+    SL_ASSERT(h->by_number[number] == 0);
+    h->by_number[number] = index + 1;
+}
+
+static uint32_t queue_attach(struct hub *h, const struct queue_config *cfg, bool orphan)
+{
+    if (h->n_queues == h->cap_queues) {
+        /* Timers point into the array, but none is armed before the first turn. */
+        h->cap_queues = h->cap_queues == 0 ? 8 : h->cap_queues * 2;
+        h->queues = sl_realloc(h->queues, h->cap_queues * sizeof *h->queues);
+        h->scratch_bytes = sl_realloc(h->scratch_bytes, h->cap_queues * sizeof *h->scratch_bytes);
+        h->scratch_count = sl_realloc(h->scratch_count, h->cap_queues * sizeof *h->scratch_count);
+    }
+    uint32_t index = h->n_queues++;
+    struct hub_queue *hq = &h->queues[index];
+    *hq = (struct hub_queue){ .q = queue_new(cfg, sl_rng_u64(&h->rng)), .orphan = orphan };
+    hq->cfg = queue_config(hq->q);
+    hq->alone = sl_alloc(sizeof *hq->alone + sizeof hq->alone->queues[0]);
+    hq->alone->n = 1;
+    hq->alone->queues[0] = index;
+    number_attach(h, cfg->number, index);
+    return index;
+}
+
+uint32_t hub_add_queue(struct hub *h, const struct queue_config *cfg)
+{
+    return queue_attach(h, cfg, false);
+}
+
+uint32_t hub_add_orphan(struct hub *h, const struct queue_config *cfg)
+{
+    return queue_attach(h, cfg, true);
+}
+
+int hub_add_route(struct hub *h, const char *filter, uint32_t queue)
+{
+    SL_ASSERT(queue < h->n_queues);
+    return route_add(h->routes, sl_str(filter), queue);
+}
+
+uint32_t hub_find_queue(const struct hub *h, struct sl_bytes name)
+{
+    for (uint32_t i = 0; i < h->n_queues; i++) {
+        if (sl_bytes_is(name, h->queues[i].cfg->name))
+            return i;
+    }
+    return UINT32_MAX;
+}
+
+struct hub_queue *hub_queue_of_number(struct hub *h, uint32_t number)
+{
+    return number < h->n_numbers && h->by_number[number] != 0 ? &h->queues[h->by_number[number] - 1] : NULL;
+}
+
+
+void hub_heat(struct hub *h, uint32_t queue)
+{
+    struct hub_queue *hq = &h->queues[queue];
+    if (hq->hot)
+        return;
+    hq->hot = true;
+    hq->next_hot = h->hot;
+    h->hot = queue + 1;
+}
+
+/* Bodies shared by several queues count once for each: the limit is kept on
+ * the safe side. */
+void hub_refresh_memory(struct hub *h)
+{
+    uint64_t sum = h->ownerless.bytes;
+    for (uint32_t i = 0; i < h->n_queues; i++) {
+        struct queue_depth d;
+        queue_depth(h->queues[i].q, &d);
+        sum += d.memory;
+    }
+    h->memory = sum;
+}
+
+/* ---- a turn ---- */
+
+void hub_begin(struct hub *h, const struct sl_now *now)
+{
+    h->now = *now;
+}
+
+static void client_timers_tick(struct hub *h)
+{
+    struct sl_timer *t;
+    while ((t = sl_timers_pop_due(&h->client_timers, h->now.mono_ms)) != NULL)
+        client_tick(SL_CONTAINER(t, struct hub_client, timer));
+}
+
+/* Dispatch runs before the commit, so that what a worker gets at once may
+ * never need to be written; and after it, for what waited for the commit. */
+void hub_end(struct hub *h)
+{
+    client_timers_tick(h);
+    queue_timers_tick(h);
+    sessions_tick(h);
+    park_retry(h);
+    dispatch_hot(h);
+    apply_volatiles(h);
+    commit_turn(h);
+    if (h->hot != 0) {
+        dispatch_hot(h);
+        apply_volatiles(h);
+    }
+    hub_refresh_memory(h);
+}
+
+uint64_t hub_deadline_us(const struct hub *h)
+{
+    bool waits = h->waiting != NULL || h->ownerless.n > 0;
+    if (h->hot != 0 || (waits && h->room_made && h->commit.health == HUB_OK))
+        return h->now.mono_us;
+    uint64_t ms = sl_timers_next(&h->client_timers);
+    uint64_t queues = sl_timers_next(&h->queue_timers);
+    if (queues < ms)
+        ms = queues;
+    uint64_t us = ms == UINT64_MAX ? UINT64_MAX : ms * 1000;
+    uint64_t commit = commit_deadline_us(h);
+    if (commit < us)
+        us = commit;
+    uint64_t ends = sessions_next_end(h->sessions);
+    if (ends != UINT64_MAX) {
+        uint64_t wait_ms = ends > h->now.wall_ms ? ends - h->now.wall_ms : 0;
+        uint64_t at = h->now.mono_us + wait_ms * 1000;
+        if (at < us)
+            us = at;
+    }
+    return us;
+}
+
+/* ---- stopping, status ---- */
+
+void hub_drain(struct hub *h)
+{
+    h->draining = true;
+}
+
+void hub_goodbye(struct hub *h)
+{
+    struct hub_client *c;
+    size_t pos = 0;
+    while ((c = sl_idmap_next(&h->clients, &pos)) != NULL)
+        hub_client_bye(c, PROTO_BYE_SHUTDOWN);
+}
+
+bool hub_flushed(const struct hub *h)
+{
+    const struct commit *c = &h->commit;
+    return c->health == HUB_BROKEN || (c->inflight == NULL && c->stuck == NULL && c->open->live == 0 && c->open->n_tickets == 0);
+}
+
+uint64_t hub_unanswered(const struct hub *h)
+{
+    uint64_t sum = 0;
+    const struct hub_consumer *hc;
+    size_t pos = 0;
+    while ((hc = sl_idmap_next(&h->consumers, &pos)) != NULL)
+        sum += queue_consumer_unanswered(h->queues[hc->queue].q, hc->slot);
+    return sum;
+}
+
+enum hub_health hub_health(const struct hub *h)
+{
+    return h->commit.health;
+}
+
+struct gateway_counters *hub_counters(struct hub *h)
+{
+    return &h->counters;
+}
+
+uint32_t hub_n_queues(const struct hub *h)
+{
+    return h->n_queues;
+}
+
+struct queue *hub_queue(const struct hub *h, uint32_t index)
+{
+    SL_ASSERT(index < h->n_queues);
+    return h->queues[index].q;
+}
+
+uint64_t hub_memory_bytes(const struct hub *h)
+{
+    return h->memory;
+}
+
+uint32_t hub_n_clients(const struct hub *h)
+{
+    return (uint32_t)h->clients.used;
+}
+
+void hub_check(const struct hub *h)
+{
+    for (uint32_t i = 0; i < h->n_queues; i++)
+        queue_check(h->queues[i].q);
+    const struct hub_client *c;
+    size_t pos = 0;
+    while ((c = sl_idmap_next(&h->clients, &pos)) != NULL) {
+        SL_ASSERT(c->waiting == (c->park.n > 0));
+        SL_ASSERT(c->session == NULL || c->session->holder == c->id);
+    }
+    uint32_t live = 0;
+    for (uint32_t i = 0; i < h->commit.open->n; i++)
+        live += h->commit.open->ops[i].kind != BATCH_NONE;
+    SL_ASSERT(live == h->commit.open->live);
+}

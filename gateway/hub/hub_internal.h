@@ -1,0 +1,229 @@
+/* The hub's own structs, shared by its files. One struct per matter; the hub
+ * itself only holds them together. */
+#ifndef HUB_INTERNAL_H
+#define HUB_INTERNAL_H
+
+#include <stdio.h>
+
+#include "core/alloc.h"
+#include "core/hash.h"
+#include "core/log.h"
+#include "core/map.h"
+#include "core/rng.h"
+#include "core/slab.h"
+#include "core/timers.h"
+#include "hub/hub.h"
+#include "route/route.h"
+#include "route/sessions.h"
+
+/* A queue as the hub sees it. */
+struct hub_queue {
+    struct queue *q;
+    const struct queue_config *cfg;
+    struct route_set *alone; /* the set of just this queue, for /queue/NAME */
+    struct sl_timer timer;   /* queue_deadline */
+    bool orphan;
+    bool hot;                /* dispatch is due this turn */
+    bool fetching;           /* bodies are on their way */
+    uint32_t next_hot;
+};
+
+/* An answer owed to a client, when `pending` promises are kept. */
+struct ticket {
+    uint64_t client;
+    uint32_t token;
+    uint32_t pending;
+    uint8_t result; /* enum proto_result: the worst so far */
+};
+
+/* One message and who takes it. */
+struct offer_item {
+    struct message *m; /* owned */
+    const struct route_set *to;
+};
+
+/* What a producer offers as one: a publish, or a transaction of several. All
+ * of it enters its queues, or none (decision 9). */
+struct offer {
+    uint32_t token;
+    uint8_t qos;
+    uint16_t packet_id;  /* QoS 2 */
+    bool echo;           /* a QoS 2 duplicate: it only waits for the first's commit */
+    uint32_t n;
+    struct offer_item *items; /* n > 1: owned array; else &one */
+    struct offer_item one;
+};
+
+/* An offer that waits for room (decision 16). */
+struct parked {
+    struct parked *next;
+    uint64_t bytes;
+    struct offer offer;
+};
+
+struct park {
+    struct parked *head, *tail;
+    uint32_t n;
+    uint64_t bytes;
+};
+
+/* STOMP: messages of an open transaction. */
+struct transaction {
+    struct transaction *next;
+    uint32_t n, cap;
+    uint64_t bytes;
+    struct offer_item *items;
+    uint32_t name_bytes;
+    char name[];
+};
+
+struct hub_client {
+    struct hub *h;
+    const struct hub_listener *l;
+    struct proto_session *s;
+    void *arg;
+    uint64_t id;
+    struct session *session;     /* MQTT; NULL after a takeover */
+    struct message_parts *will;  /* NULL: none; one allocation with its bytes */
+    char *client_id, *user;      /* client_id: STOMP only, else the session's */
+    struct transaction *transactions;
+    struct park park;
+    struct sl_timer timer;
+    struct hub_client *dirty_next;
+    struct hub_client *waiting_prev, *waiting_next; /* list of those with parked offers */
+    uint8_t protocol;            /* enum message_protocol */
+    bool connected, dirty, closing, held, paused, waiting;
+    char peer[];
+};
+
+struct hub_consumer {
+    uint64_t id;
+    uint32_t queue;    /* hub's index */
+    uint32_t slot;     /* the queue's */
+    const struct hub_consumer_ops *ops;
+    void *arg;
+};
+
+/* Where records are on their way. */
+struct commit {
+    struct batch *open;      /* being filled */
+    struct batch *inflight;  /* the store's */
+    struct batch *stuck;     /* refused for lack of space: ours again, tried again at `retry_ms` */
+    struct batch *spare;     /* kept for reuse */
+    struct batch *volatiles; /* of non-durable queues, applied each turn */
+    uint64_t next_seq;
+    uint64_t retry_ms;
+    bool settle_turn;        /* while stuck: settling and the stuck batch take turns */
+    uint64_t sync_us;        /* running mean of what a commit takes */
+    uint32_t unleased;       /* new entries of `open` that no consumer has held yet */
+    bool slow;               /* waiting would not save the write: a slow consumer, or a delivery that came back */
+    bool owed;               /* something in `open` must be written for an answer */
+    enum hub_health health;
+};
+
+struct hub {
+    struct hub_config cfg;
+    struct sl_now now;
+    struct gateway_counters counters;
+    uint64_t next_id, next_client, next_consumer;
+    struct hub_queue *queues;
+    uint32_t n_queues, cap_queues;
+    uint32_t *by_number;     /* queue number → index + 1; 0: none */
+    uint32_t n_numbers;
+    uint32_t hot;            /* list of hot queues: index + 1; 0: none */
+    struct route_table *routes;
+    struct sessions *sessions;
+    struct sl_idmap clients;   /* id → struct hub_client */
+    struct sl_idmap consumers; /* id → struct hub_consumer */
+    struct sl_idmap shared;    /* message id → count of its entries, while more than one queue has it */
+    struct sl_idmap session_numbers; /* only while restoring */
+    uint64_t restored_id;            /* the last one, and how many entries it had */
+    uint32_t restored_count;
+    struct sl_slab tickets;
+    struct sl_timers client_timers, queue_timers;
+    struct hub_client *dirty;
+    struct hub_client *waiting, *waiting_tail;
+    struct park ownerless;   /* parked QoS 0 and SENDs whose connection is gone */
+    struct commit commit;
+    struct sl_rng rng;
+    uint64_t memory;         /* bodies and parked offers, as of the last turn plus what came since */
+    uint64_t *scratch_bytes; /* per queue, for admission of several messages */
+    uint32_t *scratch_count;
+    bool room_made;          /* a parked offer may fit now */
+    bool draining;
+};
+
+/* ---- hub.c ---- */
+struct hub_queue *hub_queue_of_number(struct hub *h, uint32_t number);
+void hub_heat(struct hub *h, uint32_t queue); /* dispatch it this turn */
+void hub_refresh_memory(struct hub *h);
+
+/* ---- tickets and batches (commit.c) ---- */
+uint32_t ticket_new(struct hub *h, uint64_t client, uint32_t token);
+void ticket_done(struct hub *h, uint32_t ticket, enum proto_result r);
+/* The answer waits for the batch that is being filled. */
+void ticket_await_batch(struct hub *h, uint32_t ticket);
+/* A record in the open batch; the pointer dies at the next. */
+struct batch_op *record(struct hub *h, enum batch_kind kind);
+/* Is the batch that holds this message's enqueue still ours? NULL: no. */
+struct batch *batch_still_ours(struct hub *h, const struct message *m);
+void commit_turn(struct hub *h);
+/* An empty batch with the next sequence number. */
+struct batch *batch_spare(struct hub *h);
+void batch_recycle(struct hub *h, struct batch *b);
+void batch_submit(struct hub *h, struct batch *b);
+/* ---- stuck.c: no space ---- */
+void stuck_take(struct hub *h, struct batch *b);
+void stuck_released(struct hub *h);
+void stuck_retry(struct hub *h);
+/* ---- commit.c again ---- */
+uint64_t commit_deadline_us(const struct hub *h);
+void apply_volatiles(struct hub *h);
+
+/* ---- records of what queues tell (records.c) ---- */
+void record_enqueue(struct hub *h, const struct offer_item *it, uint32_t ticket, bool hold);
+/* Takes over change->msg when the entry is gone. `f`: the failed attempt, or NULL. */
+void record_change(struct hub *h, uint32_t queue, const struct queue_change *c, const struct batch_failure *f);
+
+/* ---- intake ---- */
+enum queue_admission offer_admission(struct hub *h, const struct offer *o);
+/* Enters, parks or refuses; takes the offer's messages. c may be NULL (no client waits). */
+void offer_take(struct hub *h, struct hub_client *c, struct offer *o);
+void offer_enter(struct hub *h, struct hub_client *c, struct offer *o);
+void offer_drop(struct offer *o);
+uint64_t offer_bytes(const struct offer *o);
+void park_push(struct hub *h, struct hub_client *c, const struct offer *o);
+void park_retry(struct hub *h);
+void park_forget(struct hub *h, struct hub_client *c);
+bool park_full(const struct hub_client *c);
+
+/* ---- messages (meaning.c, publish.c) ---- */
+/* Fills the parts that headers may set; returns how many were ill-formed. */
+uint32_t meaning_apply(struct message_parts *parts, const struct sl_now *now);
+void on_publish(struct hub_client *c, uint32_t token, const struct proto_publish *p);
+void on_release(struct hub_client *c, uint32_t token, uint16_t packet_id);
+void on_begin(struct hub_client *c, struct sl_bytes name);
+void on_commit_transaction(struct hub_client *c, uint32_t token, struct sl_bytes name);
+void on_abort(struct hub_client *c, struct sl_bytes name);
+void transactions_free(struct hub_client *c);
+
+/* ---- connect.c ---- */
+void on_connect(struct hub_client *c, const struct proto_connect *p);
+void on_disconnect(struct hub_client *c, const struct proto_disconnect *d);
+void client_leave_session(struct hub_client *c);
+void sessions_tick(struct hub *h);
+
+/* ---- client.c ---- */
+struct hub_client *client_find(struct hub *h, uint64_t id);
+void client_dirty(struct hub_client *c);
+void client_answer(struct hub_client *c, uint32_t token, enum proto_result r);
+/* Pulls the session's events until it has none or parking is full. */
+void client_pump(struct hub_client *c);
+void client_tick(struct hub_client *c);
+void client_arm(struct hub_client *c);
+
+/* ---- dispatch.c ---- */
+void dispatch_hot(struct hub *h);
+void queue_timers_tick(struct hub *h);
+
+#endif

@@ -1,0 +1,176 @@
+/* The hub: the one place where a message crosses rooms.
+ *
+ *   accept → route → queue → lease → settle → answer
+ *
+ * It is pure: bytes, answers, completions and time go in; output waits in
+ * buffers, and three function tables lead out (store, consumers, nothing
+ * else). None of those may call back into the hub before it has returned.
+ *
+ * A turn of the shell: hub_begin(now); feed clients, hand in workers' answers
+ * and completions; hub_end() leases messages out and hands the batch over;
+ * then write what hub_next_dirty names. */
+#ifndef HUB_HUB_H
+#define HUB_HUB_H
+
+#include "core/metrics.h"
+#include "core/times.h"
+#include "hub/batch.h"
+#include "protocols/protocol.h"
+#include "queue/queue.h"
+
+struct hub;
+struct hub_client;
+
+/* ---- what the hub asks of the world ---- */
+
+struct hub_store_io {
+    void *arg;
+    /* The batch is the store's until hub_committed. At most one at a time. */
+    void (*submit)(void *arg, struct batch *b);
+    /* Applies at once when nothing is under way and it is likely to be quick;
+     * SL_EAGAIN: it would not, submit it instead. NULL: never. */
+    int (*apply_here)(void *arg, struct batch *b);
+    void (*fetch)(void *arg, struct batch_fetch *f); /* → hub_fetched */
+    /* Non-durable queues: applied at once, cannot fail, then the hub's again. */
+    void (*apply_volatile)(void *arg, struct batch *b);
+};
+
+struct hub_config {
+    uint64_t boot;             /* ids start at boot << 40 */
+    uint64_t seed;             /* jitter, assigned client ids */
+    uint64_t memory_bytes;     /* bodies held in memory; over it they are read back when leased */
+    uint64_t commit_delay_us;
+    uint32_t max_sessions, max_connections;
+    struct hub_store_io store;
+};
+
+struct hub *hub_new(const struct hub_config *cfg) SL_CHECK;
+/* Clients and consumers must be gone. Batches under way must have come back. */
+void hub_free(struct hub *h);
+
+/* ---- configuration, before the first turn ---- */
+
+/* Returns the hub's index of the queue. */
+uint32_t hub_add_queue(struct hub *h, const struct queue_config *cfg);
+/* A queue that the store knows and the configuration does not: no intake. */
+uint32_t hub_add_orphan(struct hub *h, const struct queue_config *cfg);
+SL_CHECK int hub_add_route(struct hub *h, const char *filter, uint32_t queue);
+/* UINT32_MAX: none of that name. */
+uint32_t hub_find_queue(const struct hub *h, struct sl_bytes name);
+
+/* Recovery; `number` is queue_config.number. SL_EFORMAT when it makes no sense. */
+SL_CHECK int hub_restore_entry(struct hub *h, uint32_t number, const struct queue_restored *r);
+SL_CHECK int hub_restore_session(struct hub *h, uint64_t number, struct sl_bytes record);
+SL_CHECK int hub_restore_qos2(struct hub *h, uint64_t session, uint16_t packet_id);
+
+/* ---- a turn ---- */
+
+void hub_begin(struct hub *h, const struct sl_now *now);
+/* Due timers, leases, the batch. */
+void hub_end(struct hub *h);
+/* Monotonic µs when the next turn is wanted at the latest; UINT64_MAX: never. */
+uint64_t hub_deadline_us(const struct hub *h);
+
+/* Completion of hub_store_io.submit: SL_OK, SL_ENOSPC or SL_EIO. */
+void hub_committed(struct hub *h, struct batch *b, int err);
+void hub_fetched(struct hub *h, struct batch_fetch *f);
+
+/* ---- clients ---- */
+
+struct hub_listener {
+    const struct protocol *protocol;
+    struct proto_config session; /* borrowed by the sessions: must outlive them */
+    uint32_t park_max;           /* publishes that wait for room per connection */
+    uint64_t park_bytes;
+    bool meaning;                /* priority, delay, … are taken from headers */
+};
+
+/* `peer` is for the log and is copied. `arg` is the shell's connection. */
+struct hub_client *hub_client_open(struct hub *h, const struct hub_listener *l, const char *peer, void *arg) SL_CHECK;
+void hub_client_feed(struct hub_client *c, struct sl_bytes in);
+/* The connection is gone, or was closed by the shell: frees the client. */
+void hub_client_closed(struct hub_client *c);
+void hub_client_bye(struct hub_client *c, enum proto_bye why);
+
+/* What the shell should do with its connection now. */
+struct sl_buf *hub_client_output(struct hub_client *c); /* write and consume */
+bool hub_client_reading(const struct hub_client *c);    /* false: stop reading */
+bool hub_client_closing(const struct hub_client *c);    /* write the output, then close */
+void *hub_client_arg(const struct hub_client *c);
+/* Clients that have output or changed one of the above; each once; NULL: none left. */
+struct hub_client *hub_next_dirty(struct hub *h);
+uint32_t hub_n_clients(const struct hub *h);
+
+/* ---- consumers: a pool's workers ---- */
+
+struct hub_delivery {
+    const struct queue_delivery *d; /* lease, attempt, message … */
+    uint32_t max_attempts;
+};
+
+struct hub_consumer_ops {
+    /* Put it into the consumer's output. */
+    void (*deliver)(void *arg, const struct hub_delivery *d);
+    /* A started delivery passed its time limit: end the worker, then call
+     * hub_consumer_lost with `timeout`. */
+    void (*overdue)(void *arg);
+};
+
+struct hub_consumer_config {
+    uint32_t queue; /* the hub's index */
+    uint32_t prefetch, concurrency;
+    uint64_t time_limit_ms;
+    const struct hub_consumer_ops *ops;
+    void *arg;
+};
+
+/* Returns a handle, never 0. */
+uint64_t hub_consumer_add(struct hub *h, const struct hub_consumer_config *cfg);
+/* No further deliveries. */
+void hub_consumer_stop(struct hub *h, uint64_t consumer);
+uint32_t hub_consumer_unanswered(const struct hub *h, uint64_t consumer);
+
+struct hub_loss {
+    enum queue_cause cause; /* EXIT, SIGNAL, PROTOCOL, LOST */
+    bool timeout;           /* it was ended because of its time limit */
+    bool charge_none;       /* orderly end */
+    struct sl_bytes detail; /* "exit 3", "signal 9" */
+    struct sl_bytes tail;   /* last stderr lines */
+};
+/* The consumer is gone and all its answers have been handed in (decision 32). */
+void hub_consumer_lost(struct hub *h, uint64_t consumer, const struct hub_loss *loss);
+
+struct hub_answer {
+    uint64_t lease;
+    struct queue_answer verb;
+    struct sl_bytes reason; /* RETRY, KILL */
+};
+/* SL_ESTATE: stale, repeated or another's lease: nothing changed, counted. */
+SL_CHECK int hub_answer(struct hub *h, uint64_t consumer, const struct hub_answer *a);
+SL_CHECK int hub_extend(struct hub *h, uint64_t consumer, uint64_t lease, uint64_t ms);
+/* A worker publishes. `parts` without id and times; routed like any other;
+ * admitted over a limit (decision 30). SL_ENOENT: nobody takes it; SL_EINVAL: not a topic. */
+SL_CHECK int hub_publish(struct hub *h, const struct message_parts *parts);
+
+/* ---- stopping, status ---- */
+
+/* No intake and no leases from now on; what was taken is still answered. */
+void hub_drain(struct hub *h);
+/* Clients are told goodbye; their connections are then closing. */
+void hub_goodbye(struct hub *h);
+/* Everything recorded is on stable storage and nothing is under way. */
+bool hub_flushed(const struct hub *h);
+/* Unanswered deliveries over all consumers. */
+uint64_t hub_unanswered(const struct hub *h);
+
+enum hub_health { HUB_OK, HUB_NO_SPACE /* intake waits for room */, HUB_BROKEN /* store failed: only a restart helps */ };
+enum hub_health hub_health(const struct hub *h);
+struct gateway_counters *hub_counters(struct hub *h);
+uint32_t hub_n_queues(const struct hub *h);
+struct queue *hub_queue(const struct hub *h, uint32_t index);
+uint64_t hub_memory_bytes(const struct hub *h);
+
+/* Aborts when an invariant does not hold; for tests and the simulation. */
+void hub_check(const struct hub *h);
+
+#endif

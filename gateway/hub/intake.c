@@ -1,0 +1,138 @@
+/* An offer enters all its queues, waits for room, or is refused: decisions 9,
+ * 6, 15, 30. */
+#include "hub_internal.h"
+
+static const struct offer_item *offer_items(const struct offer *o)
+{
+    return o->items != NULL ? o->items : &o->one;
+}
+
+uint64_t offer_bytes(const struct offer *o)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < o->n; i++)
+        sum += message_bytes(offer_items(o)[i].m);
+    return sum;
+}
+
+void offer_drop(struct offer *o)
+{
+    const struct offer_item *items = offer_items(o);
+    for (uint32_t i = 0; i < o->n; i++)
+        message_unref(items[i].m);
+    sl_free(o->items);
+    *o = (struct offer){ 0 };
+}
+
+static enum queue_admission worse(enum queue_admission a, enum queue_admission b)
+{
+    return a > b ? a : b; /* ADMIT < WAIT < REFUSE */
+}
+
+/* Any `reject` refuses it; else any full `block` parks it. */
+static enum queue_admission several_admission(struct hub *h, const struct offer *o)
+{
+    memset(h->scratch_count, 0, h->n_queues * sizeof *h->scratch_count);
+    memset(h->scratch_bytes, 0, h->n_queues * sizeof *h->scratch_bytes);
+    enum queue_admission a = QUEUE_ADMIT;
+    for (uint32_t i = 0; i < o->n; i++) {
+        const struct offer_item *it = &offer_items(o)[i];
+        for (uint32_t k = 0; k < it->to->n; k++) {
+            uint32_t q = it->to->queues[k];
+            h->scratch_count[q]++;
+            h->scratch_bytes[q] += message_bytes(it->m);
+            a = worse(a, queue_admits(h->queues[q].q, h->scratch_count[q], h->scratch_bytes[q]));
+        }
+    }
+    return a;
+}
+
+enum queue_admission offer_admission(struct hub *h, const struct offer *o)
+{
+    if (o->n == 0)
+        return QUEUE_ADMIT;
+    if (h->commit.health == HUB_NO_SPACE || h->draining || h->memory >= h->cfg.memory_bytes + h->cfg.memory_bytes / 4)
+        return QUEUE_WAIT;
+    if (o->n > 1)
+        return several_admission(h, o);
+    enum queue_admission a = QUEUE_ADMIT;
+    for (uint32_t k = 0; k < o->one.to->n; k++)
+        a = worse(a, queue_admits(h->queues[o->one.to->queues[k]].q, 1, message_bytes(o->one.m)));
+    return a;
+}
+
+static void make_room(struct hub *h, const struct offer_item *it)
+{
+    for (uint32_t k = 0; k < it->to->n; k++) {
+        uint32_t queue = it->to->queues[k];
+        struct queue_change change;
+        while (queue_make_room(h->queues[queue].q, 1, message_bytes(it->m), &change))
+            record_change(h, queue, &change, NULL);
+    }
+}
+
+/* The QoS 2 id of a persistent session is a record of its own, and the answer
+ * waits for it; the message is leased only after the commit (decision 3). */
+static bool record_qos2(struct hub *h, const struct hub_client *c, const struct offer *o)
+{
+    if (c == NULL || c->session == NULL || !c->session->persistent)
+        return false;
+    struct batch_op *op = record(h, BATCH_QOS2_ADD);
+    op->id = c->session->number;
+    op->packet_id = o->packet_id;
+    h->commit.owed = true;
+    return true;
+}
+
+void offer_enter(struct hub *h, struct hub_client *c, struct offer *o)
+{
+    uint32_t ticket = c != NULL && o->token != 0 ? ticket_new(h, c->id, o->token) : MESSAGE_NO_TICKET;
+    bool exactly_once = o->qos == 2 && !o->echo;
+    bool whole_batch = (exactly_once && record_qos2(h, c, o)) || o->echo;
+    for (uint32_t i = 0; i < o->n; i++) {
+        const struct offer_item *it = &offer_items(o)[i];
+        make_room(h, it);
+        message_set_id(it->m, ++h->next_id, h->now.wall_ms);
+        record_enqueue(h, it, ticket, exactly_once);
+        message_unref(it->m); /* the queues and the batch have theirs */
+    }
+    if (ticket != MESSAGE_NO_TICKET) {
+        if (whole_batch)
+            ticket_await_batch(h, ticket);
+        ticket_done(h, ticket, PROTO_ACCEPTED); /* the hold of its construction */
+    }
+    sl_free(o->items);
+    *o = (struct offer){ 0 };
+}
+
+static void refuse(struct hub *h, struct hub_client *c, struct offer *o, enum proto_result r)
+{
+    h->counters.publishes_refused++;
+    const struct offer_item *items = offer_items(o);
+    for (uint32_t i = 0; i < o->n; i++) {
+        for (uint32_t k = 0; k < items[i].to->n; k++)
+            queue_counters(h->queues[items[i].to->queues[k]].q)->refused++;
+    }
+    if (o->qos == 2 && !o->echo && c != NULL && c->session != NULL)
+        (void)session_drop_id(c->session, o->packet_id);
+    if (c != NULL)
+        client_answer(c, o->token, r);
+    offer_drop(o);
+}
+
+void offer_take(struct hub *h, struct hub_client *c, struct offer *o)
+{
+    if (h->commit.health == HUB_BROKEN) {
+        refuse(h, c, o, PROTO_REFUSED_STORE);
+        return;
+    }
+    enum queue_admission a = offer_admission(h, o);
+    if (a == QUEUE_REFUSE)
+        refuse(h, c, o, PROTO_REFUSED_QUOTA);
+    else if (a == QUEUE_ADMIT && (c == NULL || c->park.n == 0))
+        offer_enter(h, c, o);
+    else if (o->qos == 0 && o->token == 0 && h->memory >= h->cfg.memory_bytes)
+        refuse(h, c, o, PROTO_REFUSED_QUOTA); /* QoS 0 is the first to be shed (decision 6) */
+    else
+        park_push(h, c, o);
+}

@@ -1,0 +1,131 @@
+/* Parking: offers that wait for room in a full `block` queue, first in, first
+ * out per connection, connections in turn (decision 16). */
+#include "hub_internal.h"
+
+static void push(struct park *park, struct parked *p)
+{
+    p->next = NULL;
+    if (park->tail != NULL)
+        park->tail->next = p;
+    else
+        park->head = p;
+    park->tail = p;
+    park->n++;
+    park->bytes += p->bytes;
+}
+
+static struct parked *pop(struct park *park)
+{
+    struct parked *p = park->head;
+    park->head = p->next;
+    if (park->head == NULL)
+        park->tail = NULL;
+    park->n--;
+    park->bytes -= p->bytes;
+    return p;
+}
+
+static void waiting_add(struct hub *h, struct hub_client *c)
+{
+    if (c->waiting)
+        return;
+    c->waiting = true;
+    c->waiting_next = NULL;
+    c->waiting_prev = h->waiting_tail;
+    if (h->waiting_tail != NULL)
+        h->waiting_tail->waiting_next = c;
+    else
+        h->waiting = c;
+    h->waiting_tail = c;
+}
+
+static void waiting_remove(struct hub *h, struct hub_client *c)
+{
+    if (!c->waiting)
+        return;
+    c->waiting = false;
+    if (c->waiting_prev != NULL)
+        c->waiting_prev->waiting_next = c->waiting_next;
+    else
+        h->waiting = c->waiting_next;
+    if (c->waiting_next != NULL)
+        c->waiting_next->waiting_prev = c->waiting_prev;
+    else
+        h->waiting_tail = c->waiting_prev;
+}
+
+bool park_full(const struct hub_client *c)
+{
+    return c->park.n >= c->l->park_max || c->park.bytes >= c->l->park_bytes;
+}
+
+void park_push(struct hub *h, struct hub_client *c, const struct offer *o)
+{
+    struct parked *p = SL_NEW(struct parked);
+    p->offer = *o;
+    p->bytes = sizeof *p + offer_bytes(o);
+    h->counters.publishes_parked++;
+    push(c != NULL ? &c->park : &h->ownerless, p);
+    h->memory += p->bytes;
+    if (c != NULL)
+        waiting_add(h, c);
+}
+
+/* One offer of this park enters, if its turn has come. */
+static bool admit_one(struct hub *h, struct park *park, struct hub_client *c)
+{
+    if (park->n == 0 || offer_admission(h, &park->head->offer) != QUEUE_ADMIT)
+        return false;
+    struct parked *p = pop(park);
+    offer_enter(h, c, &p->offer);
+    sl_free(p);
+    return true;
+}
+
+static void client_drained(struct hub *h, struct hub_client *c)
+{
+    if (c->park.n == 0)
+        waiting_remove(h, c);
+    if (c->paused && !park_full(c))
+        client_pump(c);
+}
+
+/* One from each connection in turn, until a round moves nothing. */
+void park_retry(struct hub *h)
+{
+    if (!h->room_made || h->commit.health != HUB_OK)
+        return;
+    h->room_made = false;
+    bool moved = true;
+    while (moved) {
+        moved = admit_one(h, &h->ownerless, NULL);
+        struct hub_client *next;
+        for (struct hub_client *c = h->waiting; c != NULL; c = next) {
+            next = c->waiting_next;
+            if (admit_one(h, &c->park, c)) {
+                moved = true;
+                client_drained(h, c);
+            }
+        }
+    }
+}
+
+/* The connection is gone: QoS 1 and 2 are forgotten (never acknowledged, the
+ * client sends them again), QoS 0 and SEND are kept. */
+void park_forget(struct hub *h, struct hub_client *c)
+{
+    while (c->park.n > 0) {
+        struct parked *p = pop(&c->park);
+        bool keep = c->protocol == MESSAGE_STOMP || p->offer.qos == 0;
+        if (keep && !p->offer.echo) {
+            p->offer.token = 0;
+            push(&h->ownerless, p);
+            continue;
+        }
+        if (p->offer.qos == 2 && !p->offer.echo && c->session != NULL)
+            (void)session_drop_id(c->session, p->offer.packet_id);
+        offer_drop(&p->offer);
+        sl_free(p);
+    }
+    waiting_remove(h, c);
+}

@@ -1,0 +1,217 @@
+/* PUBLISH and SEND become messages and are offered to their queues; STOMP
+ * transactions gather messages until COMMIT. */
+#include "hub_internal.h"
+
+/* Topics of the gateway's own [decision 23]. */
+static bool is_ours(struct sl_bytes topic)
+{
+    static const char *const prefixes[] = { "$SYS", "$jobs" };
+    for (size_t i = 0; i < SL_COUNT(prefixes); i++) {
+        size_t n = strlen(prefixes[i]);
+        if (topic.n >= n && memcmp(topic.p, prefixes[i], n) == 0 && (topic.n == n || topic.p[n] == '/'))
+            return true;
+    }
+    return false;
+}
+
+static const struct route_set *targets(struct hub *h, const struct proto_publish *p)
+{
+    if (!p->to_queue)
+        return route_match(h->routes, p->topic);
+    uint32_t index = hub_find_queue(h, p->topic);
+    return index == UINT32_MAX || h->queues[index].orphan ? NULL : h->queues[index].alone;
+}
+
+static struct message *build(struct hub_client *c, const struct proto_publish *p)
+{
+    struct hub *h = c->h;
+    struct message_parts parts = {
+        .protocol = (enum message_protocol)c->protocol,
+        .qos = p->qos,
+        .priority = MESSAGE_PRIORITY_DEFAULT,
+        .flags = (uint8_t)((p->retain ? MESSAGE_RETAIN : 0) | (p->payload_utf8 ? MESSAGE_PAYLOAD_UTF8 : 0)),
+        .topic = p->topic,
+        .client_id = c->session != NULL ? c->session->client_id : c->client_id != NULL ? sl_str(c->client_id) : SL_BYTES_NONE,
+        .user = c->user != NULL ? sl_str(c->user) : SL_BYTES_NONE,
+        .content_type = p->content_type,
+        .correlation = p->correlation,
+        .reply_to = p->reply_to,
+        .headers = p->headers,
+        .n_headers = p->n_headers,
+        .payload = p->payload,
+    };
+    if (p->has_expiry) {
+        parts.expires_at = h->now.steady_ms + p->expiry_ms;
+        parts.flags = (uint8_t)(parts.flags | MESSAGE_EXPIRES_RELATIVE);
+    }
+    if (c->l->meaning && p->n_headers > 0)
+        h->counters.meaning_ignored += meaning_apply(&parts, &h->now);
+    return message_new(&parts);
+}
+
+/* ---- transactions ---- */
+
+static struct transaction **find_transaction(struct hub_client *c, struct sl_bytes name)
+{
+    struct transaction **t = &c->transactions;
+    while (*t != NULL && !sl_bytes_eq(name, sl_bytes_of((*t)->name, (*t)->name_bytes)))
+        t = &(*t)->next;
+    return t;
+}
+
+static void transaction_free(struct transaction *t)
+{
+    for (uint32_t i = 0; i < t->n; i++)
+        message_unref(t->items[i].m);
+    sl_free(t->items);
+    sl_free(t);
+}
+
+void transactions_free(struct hub_client *c)
+{
+    while (c->transactions != NULL) {
+        struct transaction *t = c->transactions;
+        c->transactions = t->next;
+        transaction_free(t);
+    }
+}
+
+void on_begin(struct hub_client *c, struct sl_bytes name)
+{
+    struct transaction *t = sl_calloc(1, sizeof *t + name.n);
+    t->name_bytes = (uint32_t)name.n;
+    memcpy(t->name, name.p, name.n);
+    t->next = c->transactions;
+    c->transactions = t;
+}
+
+/* A transaction may hold what parking may hold. */
+static void transaction_add(struct hub_client *c, struct transaction *t, struct message *m, const struct route_set *to)
+{
+    if (t->n >= c->l->park_max || t->bytes + message_bytes(m) > c->l->park_bytes) {
+        message_unref(m);
+        hub_client_bye(c, PROTO_BYE_QUOTA);
+        return;
+    }
+    if (t->n == t->cap) {
+        t->cap = t->cap == 0 ? 8 : t->cap * 2;
+        t->items = sl_realloc(t->items, t->cap * sizeof *t->items);
+    }
+    t->items[t->n++] = (struct offer_item){ m, to };
+    t->bytes += message_bytes(m);
+}
+
+void on_abort(struct hub_client *c, struct sl_bytes name)
+{
+    struct transaction **at = find_transaction(c, name);
+    struct transaction *t = *at;
+    SL_ASSERT(t != NULL); /* the session refuses unknown names */
+    *at = t->next;
+    transaction_free(t);
+}
+
+void on_commit_transaction(struct hub_client *c, uint32_t token, struct sl_bytes name)
+{
+    struct transaction **at = find_transaction(c, name);
+    struct transaction *t = *at;
+    SL_ASSERT(t != NULL);
+    *at = t->next;
+    struct offer o = { .token = token, .qos = 1, .n = t->n };
+    if (t->n == 1) {
+        o.one = t->items[0];
+        sl_free(t->items);
+    } else {
+        o.items = t->items;
+    }
+    sl_free(t);
+    offer_take(c->h, c, &o);
+}
+
+/* ---- publishes ---- */
+
+/* A retransmission of an id that we have: nothing enters, the answer waits
+ * for what the first one waits for [MQTT-4.3.3-10]. */
+static void take_duplicate(struct hub_client *c, uint32_t token, const struct proto_publish *p)
+{
+    c->h->counters.qos2_duplicates++;
+    struct offer echo = { .token = token, .qos = 2, .packet_id = p->packet_id, .echo = true };
+    offer_take(c->h, c, &echo);
+}
+
+static void no_taker(struct hub_client *c, uint32_t token, const struct proto_publish *p)
+{
+    c->h->counters.no_taker++;
+    if (p->qos != 2 || c->session == NULL || !c->session->persistent) {
+        client_answer(c, token, PROTO_NO_TAKER);
+        return;
+    }
+    struct batch_op *op = record(c->h, BATCH_QOS2_ADD);
+    op->id = c->session->number;
+    op->packet_id = p->packet_id;
+    uint32_t ticket = ticket_new(c->h, c->id, token);
+    ticket_await_batch(c->h, ticket);
+    ticket_done(c->h, ticket, PROTO_NO_TAKER);
+}
+
+static void refused(struct hub_client *c, uint32_t token, enum proto_result r)
+{
+    c->h->counters.publishes_refused++;
+    client_answer(c, token, r);
+}
+
+static void publish_in_transaction(struct hub_client *c, const struct proto_publish *p, const struct route_set *to)
+{
+    struct transaction *t = *find_transaction(c, p->transaction);
+    SL_ASSERT(t != NULL);
+    transaction_add(c, t, build(c, p), to);
+}
+
+void on_publish(struct hub_client *c, uint32_t token, const struct proto_publish *p)
+{
+    struct hub *h = c->h;
+    h->counters.publishes_received++;
+    if (!p->to_queue && is_ours(p->topic)) {
+        refused(c, token, PROTO_REFUSED_DENIED);
+        return;
+    }
+    const struct route_set *to = targets(h, p);
+    if (to == NULL) {
+        refused(c, token, PROTO_REFUSED_TARGET);
+        return;
+    }
+    if (p->transaction.n > 0) {
+        publish_in_transaction(c, p, to);
+        return;
+    }
+    if (p->qos == 2 && c->session != NULL && !session_add_id(c->session, p->packet_id)) {
+        take_duplicate(c, token, p);
+        return;
+    }
+    if (to->n == 0) {
+        no_taker(c, token, p);
+        return;
+    }
+    struct offer o = { .token = token, .qos = p->qos, .packet_id = p->packet_id, .n = 1, .one = { build(c, p), to } };
+    offer_take(h, c, &o);
+}
+
+/* PUBREL: the id may be used again; with a persistent session PUBCOMP waits
+ * until its removal is stored (decision 5). */
+void on_release(struct hub_client *c, uint32_t token, uint16_t packet_id)
+{
+    struct hub *h = c->h;
+    if (c->session == NULL || !session_drop_id(c->session, packet_id)) {
+        client_answer(c, token, PROTO_UNKNOWN_ID);
+        return;
+    }
+    if (!c->session->persistent) {
+        client_answer(c, token, PROTO_ACCEPTED);
+        return;
+    }
+    struct batch_op *op = record(h, BATCH_QOS2_DROP);
+    op->id = c->session->number;
+    op->packet_id = packet_id;
+    uint32_t ticket = ticket_new(h, c->id, token);
+    ticket_await_batch(h, ticket);
+    ticket_done(h, ticket, PROTO_ACCEPTED);
+}

@@ -1,0 +1,111 @@
+/* A store without space: the batch that did not fit is ours again, and intake
+ * waits (decision 10). Workers go on. What they finish of that batch cancels
+ * out; what they finish of older ones is written first, since settling makes
+ * room; then the batch is tried again, until it fits. */
+#include "hub_internal.h"
+
+#define RETRY_MS 250u
+
+static uint32_t find_op(const struct batch *b, enum batch_kind kind, uint64_t id, uint32_t queue)
+{
+    uint32_t i = 0;
+    while (i < b->n && !(b->ops[i].kind == kind && b->ops[i].id == id && (kind == BATCH_BODY || b->ops[i].queue == queue)))
+        i++;
+    return i;
+}
+
+static void cancel_op(struct hub *h, struct batch *b, enum batch_kind kind, const struct batch_op *by)
+{
+    uint32_t i = find_op(b, kind, by->id, by->queue);
+    if (i == b->n)
+        return;
+    if (kind == BATCH_BODY)
+        b->ops[i].msg->body_batch = 0;
+    batch_cancel(b, i);
+    h->counters.records_cancelled++;
+}
+
+/* One record that was made while the batch was under way and is about a
+ * message of that batch. */
+static void fold(struct hub *h, struct batch *stuck, uint32_t i)
+{
+    struct batch *open = h->commit.open;
+    struct batch_op *op = &open->ops[i];
+    if (op->kind == BATCH_UPDATE) {
+        *batch_add(stuck, BATCH_UPDATE) = *op;
+        op->note = NULL; /* moved */
+    } else {
+        cancel_op(h, stuck, op->kind == BATCH_SETTLE ? BATCH_ENTRY : BATCH_BODY, op);
+    }
+    batch_cancel(open, i);
+}
+
+/* What was recorded of this batch's messages since it was handed over must not
+ * be written before it: it would be undone by it. */
+static void fold_later_records(struct hub *h, struct batch *stuck)
+{
+    struct sl_idmap ids = { 0 };
+    for (uint32_t i = 0; i < stuck->n; i++) {
+        if (stuck->ops[i].kind == BATCH_BODY)
+            sl_idmap_put(&ids, stuck->ops[i].id, stuck);
+    }
+    for (uint32_t i = 0; i < h->commit.open->n; i++) {
+        const struct batch_op *op = &h->commit.open->ops[i];
+        bool settles = op->kind == BATCH_UPDATE || op->kind == BATCH_SETTLE || op->kind == BATCH_BODY_DROP;
+        if (settles && sl_idmap_get(&ids, op->id) != NULL)
+            fold(h, stuck, i);
+    }
+    sl_idmap_fini(&ids);
+}
+
+void stuck_take(struct hub *h, struct batch *b)
+{
+    struct commit *c = &h->commit;
+    if (c->health == HUB_OK)
+        sl_log(SL_ERROR, "store_no_space", "%s", "action=\"intake stopped until there is room\"");
+    c->health = HUB_NO_SPACE;
+    c->retry_ms = h->now.mono_ms + RETRY_MS;
+    if (c->stuck == NULL) {
+        fold_later_records(h, b);
+        c->stuck = b;
+        return;
+    }
+    /* Settling alone found no room either: it goes again with what was settled since. */
+    batch_absorb(c->open, b);
+    batch_recycle(h, b);
+}
+
+void stuck_released(struct hub *h)
+{
+    struct commit *c = &h->commit;
+    if (c->health != HUB_NO_SPACE)
+        return;
+    if (c->stuck != NULL) {
+        c->retry_ms = h->now.mono_ms; /* settling made room: now the batch */
+        return;
+    }
+    c->health = HUB_OK;
+    h->room_made = true;
+    sl_log(SL_INFO, "store_space_back", "%s", "action=\"intake goes on\"");
+}
+
+void stuck_retry(struct hub *h)
+{
+    struct commit *c = &h->commit;
+    if (h->now.mono_ms < c->retry_ms)
+        return;
+    c->retry_ms = h->now.mono_ms + RETRY_MS;
+    c->settle_turn = !c->settle_turn;
+    struct batch *b = batch_spare(h);
+    if (c->settle_turn) {
+        uint32_t older = batch_take_settles(c->stuck, b); /* in the order in which they came */
+        if (batch_take_settles(c->open, b) + older > 0) {
+            batch_submit(h, b);
+            return;
+        }
+    }
+    batch_recycle(h, b);
+    b = c->stuck;
+    c->stuck = NULL;
+    batch_submit(h, b);
+}

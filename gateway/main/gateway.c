@@ -1,0 +1,247 @@
+/* Opening the shell's rooms, and the life of the process. */
+#include "gateway.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+/* STOMP's own limits; MQTT's strings are bounded by its format. */
+#define STOMP_MAX_HEADERS      128u
+#define STOMP_MAX_HEADER_BYTES (16u << 10)
+#define STOMP_HEART_BEAT_MS    10000u
+#define TOPIC_ALIAS_MAX        64u
+
+static void on_committed(void *arg, struct batch *b, int err)
+{
+    struct gateway *g = arg;
+    gateway_begin(g);
+    hub_committed(g->hub, b, err);
+}
+
+static void on_fetched(void *arg, struct batch_fetch *f)
+{
+    struct gateway *g = arg;
+    gateway_begin(g);
+    hub_fetched(g->hub, f);
+}
+
+static uint64_t reject_grace_ms(const struct config *cfg)
+{
+    uint64_t ms = 0;
+    for (size_t i = 0; i < cfg->n_queues; i++)
+        ms = cfg->queues[i].reject_grace_ms > ms ? cfg->queues[i].reject_grace_ms : ms;
+    return ms;
+}
+
+static struct hub_listener listener_of(const struct config *cfg, const struct config_listener *l)
+{
+    return (struct hub_listener){
+        .protocol = l->protocol == CONFIG_MQTT ? &mqtt_protocol : &stomp_protocol,
+        .session = {
+            .max_message = (uint32_t)cfg->limits.max_message_bytes,
+            .partial_packet = (uint32_t)cfg->limits.partial_packet_bytes,
+            .connect_timeout_ms = (uint32_t)cfg->limits.connect_timeout_ms,
+            .reject_grace_ms = (uint32_t)reject_grace_ms(cfg),
+            .receive_maximum = (uint16_t)l->receive_maximum,
+            .max_keep_alive_s = (uint16_t)(l->max_keep_alive_ms / 1000),
+            .topic_alias_max = TOPIC_ALIAS_MAX,
+            .max_headers = STOMP_MAX_HEADERS,
+            .max_header_bytes = STOMP_MAX_HEADER_BYTES,
+            .heart_beat_ms = STOMP_HEART_BEAT_MS,
+            .session_expiry_max_s = UINT32_MAX,
+            .server_name = "sluice/" SLUICE_VERSION,
+        },
+        .park_max = (uint32_t)l->receive_maximum,
+        .park_bytes = l->park_bytes,
+        .meaning = l->meaning,
+    };
+}
+
+static int open_listeners(struct gateway *g)
+{
+    const struct config *cfg = g->cfg;
+    struct sl_buf why = { 0 };
+    int err = SL_OK;
+    g->listeners = sl_calloc(cfg->n_listeners, sizeof *g->listeners);
+    for (size_t i = 0; i < cfg->n_listeners && err == SL_OK; i++) {
+        const struct config_listener *l = &cfg->listeners[i];
+        g->listeners[i] = listener_of(cfg, l);
+        struct net_bind b = { .name = l->bind, .port = l->port, .mode = l->mode, .listener = &g->listeners[i] };
+        if (l->kind == CONFIG_BIND_TCP)
+            b.host = l->host;
+        else
+            b.path = l->path;
+        err = net_listen(g->net, &b, &why);
+        if (err == SL_OK && l->kind == CONFIG_BIND_TCP && l->port == 0)
+            sl_log(SL_INFO, "listener_port", "bind=%s port=%u", l->bind, net_port(g->net, (uint32_t)i));
+    }
+    struct sl_bytes w = sl_buf_view(&why);
+    if (err != SL_OK)
+        sl_log(SL_ERROR, "listen_failed", "reason=\"%.*s\"", (int)w.n, w.n == 0 ? "" : (const char *)w.p);
+    sl_buf_fini(&why);
+    return err;
+}
+
+/* ---- pools ---- */
+
+static enum pool_mode mode_of(enum config_pool_mode m)
+{
+    static const enum pool_mode map[] = { [CONFIG_SOCKET] = POOL_SOCKET, [CONFIG_LINES] = POOL_LINES, [CONFIG_EXEC] = POOL_EXEC };
+    return map[m];
+}
+
+static size_t rlimits_of(const struct config_rlimits *c, struct nursery_rlimit *out)
+{
+    const struct nursery_rlimit all[] = {
+        { RLIMIT_NOFILE, c->nofile },   { RLIMIT_NPROC, c->nproc },      { RLIMIT_CPU, c->cpu_s },
+        { RLIMIT_AS, c->as_bytes },     { RLIMIT_CORE, c->core_bytes },  { RLIMIT_DATA, c->data_bytes },
+        { RLIMIT_FSIZE, c->fsize_bytes }, { RLIMIT_MEMLOCK, c->memlock_bytes }, { RLIMIT_STACK, c->stack_bytes },
+    };
+    size_t n = 0;
+    for (size_t i = 0; i < SL_COUNT(all); i++) {
+        if (all[i].value != CONFIG_UNSET)
+            out[n++] = all[i];
+    }
+    return n;
+}
+
+static struct pool_config pool_config_of(const struct config *cfg, const struct config_pool *p)
+{
+    return (struct pool_config){
+        .name = p->name,
+        .queue = (uint32_t)p->queue_index,
+        .queue_name = p->queue,
+        .node = cfg->node,
+        .command = p->command.v,
+        .mode = mode_of(p->mode),
+        .workers = (uint32_t)p->workers.max,
+        .prefetch = (uint32_t)p->prefetch,
+        .concurrency = (uint32_t)p->concurrency,
+        .time_limit_ms = p->time_limit_ms,
+        .soft_time_limit_ms = p->soft_time_limit_ms,
+        .grace_ms = p->grace_ms,
+        .restart_initial_ms = p->restart.initial_ms,
+        .restart_max_ms = p->restart.max_ms,
+        .restart_factor = p->restart.factor,
+        .env = p->env.v,
+        .cwd = p->cwd,
+        .user = p->user,
+        .group = p->group,
+        .nice = p->nice,
+        .max_message = (uint32_t)cfg->limits.max_message_bytes,
+        .max_result = 1u << 20,
+    };
+}
+
+static int add_pools(struct gateway *g)
+{
+    size_t n = g->cfg->n_pools;
+    g->rlimits = sl_calloc(n, sizeof *g->rlimits);
+    for (size_t i = 0; i < n; i++) {
+        struct pool_config pc = pool_config_of(g->cfg, &g->cfg->pools[i]);
+        pc.rlimits = g->rlimits[i].v;
+        pc.n_rlimits = rlimits_of(&g->cfg->pools[i].rlimits, g->rlimits[i].v);
+        int err = pools_add(g->pools, &pc);
+        if (err != SL_OK)
+            return err;
+    }
+    return SL_OK;
+}
+
+/* ---- the nursery's events ---- */
+
+static void on_locked(void *arg, int err)
+{
+    struct gateway *g = arg;
+    if (err != SL_OK) {
+        stop_begin(g, "nursery_lock_failed", 1);
+        return;
+    }
+    gateway_begin(g);
+    if (g->phase == GATEWAY_RUNNING)
+        pools_start(g->pools);
+    sl_log(SL_INFO, "ready", "node=%s queues=%zu pools=%zu", g->cfg->node, g->cfg->n_queues, g->cfg->n_pools);
+}
+
+static void on_nursery_dead(void *arg)
+{
+    struct gateway *g = arg;
+    sl_log(SL_ERROR, "nursery_died", "action=\"drain and exit\"");
+    g->nursery = NULL;
+    stop_begin(g, "nursery_died", 1);
+}
+
+static int attach_nursery(struct gateway *g)
+{
+    char path[4096];
+    struct nursery_events events = { g, on_locked, on_nursery_dead };
+    snprintf(path, sizeof path, "%s/nursery.lock", g->cfg->data_dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return SL_ESYS;
+    int err = nursery_attach(g->nursery, &g->loop, &events);
+    if (err == SL_OK)
+        nursery_lock(g->nursery, fd);
+    else
+        close(fd);
+    return err;
+}
+
+static int start_rooms(struct gateway *g)
+{
+    struct committer_callbacks cb = { g, on_committed, on_fetched };
+    int err = committer_start(g->store, &g->loop, &cb, &g->committer);
+    if (err == SL_OK)
+        err = gateway_turns_start(g);
+    if (err == SL_OK)
+        err = attach_nursery(g);
+    return err;
+}
+
+int gateway_open(struct gateway *g)
+{
+    uv_loop_init(&g->loop);
+    int err = start_rooms(g);
+    if (err != SL_OK) {
+        sl_log(SL_ERROR, "start_failed", "error=%s", sl_err_name(err));
+        return 1;
+    }
+    g->net = net_new(&(struct net_config){
+        .loop = &g->loop,
+        .hub = g->hub,
+        .turn = { gateway_begin, g },
+        .max_connections = (uint32_t)g->cfg->limits.max_connections,
+        .accept_rate = (uint32_t)g->cfg->limits.accept_rate,
+    });
+    g->pools = pools_new(&(struct pools_setup){ &g->loop, g->hub, g->nursery, { g, gateway_begin, gateway_begin } });
+    stop_watch(g);
+    g->opened = true;
+    if (add_pools(g) != SL_OK || open_listeners(g) != SL_OK)
+        stop_begin(g, "start_failed", 1);
+    return -1;
+}
+
+int gateway_run(struct gateway *g)
+{
+    uv_run(&g->loop, UV_RUN_DEFAULT);
+    if (hub_health(g->hub) == HUB_BROKEN && g->exit_status == 0)
+        g->exit_status = 1;
+    sl_log(SL_INFO, "stopped", "status=%d", g->exit_status);
+    return g->exit_status;
+}
+
+void gateway_free(struct gateway *g)
+{
+    if (g->opened) {
+        net_free(g->net);
+        int busy = uv_loop_close(&g->loop);
+        SL_ASSERT(busy == 0);
+        close(g->deadline_fd);
+    }
+    hub_free(g->hub);
+    store_close(g->volatiles);
+    store_close(g->store);
+    sl_free(g->listeners);
+    sl_free(g->rlimits);
+}

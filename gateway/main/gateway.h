@@ -1,0 +1,87 @@
+/* The gateway as one process: all rooms, assembled. */
+#ifndef MAIN_GATEWAY_H
+#define MAIN_GATEWAY_H
+
+#include <sys/resource.h>
+#include <uv.h>
+
+#include "config/config.h"
+#include "core/alloc.h"
+#include "core/log.h"
+#include "hub/hub.h"
+#include "net/net.h"
+#include "pool/nursery.h"
+#include "pool/pool.h"
+#include "store/committer.h"
+#include "store/store.h"
+
+/* What is left to do before the process may end; each step waits for its own
+ * event (stop.c). */
+enum gateway_phase {
+    GATEWAY_RUNNING,
+    GATEWAY_ANSWERING, /* no intake, no leases; what was taken is answered */
+    GATEWAY_DRAINING,  /* clients are leaving, workers finish */
+    GATEWAY_CLOSING,   /* handles close */
+};
+
+struct pool_rlimits {
+    struct nursery_rlimit v[NURSERY_RLIMITS_MAX];
+};
+
+struct gateway {
+    const struct config *cfg;
+    uv_loop_t loop;
+    struct nursery *nursery;
+    struct store *store;     /* durable */
+    struct store *volatiles; /* for queues with "durable": false */
+    struct committer *committer;
+    struct hub *hub;
+    struct net *net;
+    struct pools *pools;
+    struct hub_listener *listeners; /* one per configured listener */
+    struct pool_rlimits *rlimits;   /* one per configured pool */
+    bool opened;                    /* loop and rooms of the shell exist */
+
+    /* turn.c */
+    struct sl_clock clock;
+    uv_prepare_t prepare;
+    uv_check_t check;
+    uv_poll_t deadline;
+    int deadline_fd;
+    uint64_t deadline_us; /* what the timer is armed for */
+    bool in_turn, touched;
+
+    /* stop.c */
+    uv_signal_t signals[5];
+    uv_timer_t patience;
+    enum gateway_phase phase;
+    bool patience_over, workers_gone;
+    int exit_status;
+};
+
+/* Everything that needs no loop yet: limits, nursery, store, hub, recovery.
+ * Exit status on failure, after telling why; -1: go on. */
+int gateway_setup(struct gateway *g, const struct config *cfg);
+/* Loop, rooms of the shell, listeners. As above. */
+int gateway_open(struct gateway *g);
+/* Runs until stopped; returns the exit status. Frees everything. */
+int gateway_run(struct gateway *g);
+void gateway_free(struct gateway *g);
+
+/* ---- turn.c ---- */
+SL_CHECK int gateway_turns_start(struct gateway *g);
+void gateway_begin(void *arg);
+struct sl_now gateway_now(struct gateway *g);
+void gateway_turns_stop(struct gateway *g);
+
+/* ---- stop.c ---- */
+void stop_watch(struct gateway *g);
+/* `why`: for the log. */
+void stop_begin(struct gateway *g, const char *why, int exit_status);
+/* Called at the end of each turn: goes on when its phase is done. */
+void stop_step(struct gateway *g);
+
+/* ---- summary.c ---- */
+void summary_log(struct gateway *g);
+
+#endif

@@ -1,0 +1,243 @@
+/* From the configuration to the rooms: limits, nursery, store, hub, recovery. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "core/hash.h"
+#include "gateway.h"
+
+/* Descriptors beside connections: store, workers' sockets and pipes, listeners. */
+#define DESCRIPTORS_KEPT 256u
+
+static uint64_t random_u64(void)
+{
+    uint64_t v;
+    if (getrandom(&v, sizeof v, 0) != (ssize_t)sizeof v)
+        v = (uint64_t)getpid() * 0x9E3779B97F4A7C15u;
+    return v;
+}
+
+/* Decision 49. Returns the workers' soft limit, which is the old one. */
+static uint64_t raise_descriptors(uint32_t *max_connections)
+{
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) != 0)
+        return 0;
+    uint64_t before = r.rlim_cur;
+    r.rlim_cur = r.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &r) != 0)
+        r.rlim_cur = (rlim_t)before;
+    uint64_t room = r.rlim_cur > DESCRIPTORS_KEPT * 2 ? r.rlim_cur - DESCRIPTORS_KEPT : r.rlim_cur / 2;
+    if (*max_connections > room) {
+        sl_log(SL_WARN, "connections_clamped", "max_connections=%u now=%llu reason=\"limit on open files\"", *max_connections, (unsigned long long)room);
+        *max_connections = (uint32_t)room;
+    }
+    return before;
+}
+
+static int tell(const char *event, int err, const struct sl_buf *why)
+{
+    struct sl_bytes w = sl_buf_view(why);
+    sl_log(SL_ERROR, event, "error=%s reason=\"%.*s\"", sl_err_name(err), (int)w.n, w.n == 0 ? "" : (const char *)w.p);
+    return 1;
+}
+
+static int open_stores(struct gateway *g)
+{
+    const struct config *cfg = g->cfg;
+    struct sl_buf why = { 0 };
+    struct store_config sc = {
+        .engine = cfg->store.engine == CONFIG_LMDB ? "lmdb" : "memory",
+        .dir = cfg->data_dir,
+        .node = cfg->node,
+        .map_size_bytes = cfg->store.map_size_bytes,
+        .reserve_bytes = cfg->store.reserve_bytes,
+        .min_free_disk_bytes = cfg->limits.min_free_disk_bytes,
+    };
+    int err = store_open(&sc, &g->store, &why);
+    if (err == SL_OK) {
+        sc.engine = "memory";
+        sc.dir = NULL;
+        err = store_open(&sc, &g->volatiles, &why);
+    }
+    int status = err == SL_OK ? -1 : tell("store_open_failed", err, &why);
+    sl_buf_fini(&why);
+    return status;
+}
+
+/* ---- the hub and what it recovers ---- */
+
+static void submit(void *arg, struct batch *b)
+{
+    committer_submit(((struct gateway *)arg)->committer, b);
+}
+
+static int apply_here(void *arg, struct batch *b)
+{
+    struct gateway *g = arg;
+    return committer_busy(g->committer) ? SL_EAGAIN : committer_apply_here(g->committer, b);
+}
+
+static void fetch(void *arg, struct batch_fetch *f)
+{
+    committer_fetch(((struct gateway *)arg)->committer, f);
+}
+
+static void apply_volatile(void *arg, struct batch *b)
+{
+    int err = store_apply(((struct gateway *)arg)->volatiles, b);
+    SL_ASSERT(err == SL_OK); /* memory cannot fail */
+}
+
+static enum queue_overflow overflow_of(enum config_overflow o)
+{
+    static const enum queue_overflow map[] = {
+        [CONFIG_BLOCK] = QUEUE_BLOCK, [CONFIG_REJECT] = QUEUE_REJECT, [CONFIG_DROP_OLDEST] = QUEUE_DROP_OLDEST,
+    };
+    return map[o];
+}
+
+static struct queue_config queue_config_of(const struct config_queue *q, uint32_t number)
+{
+    return (struct queue_config){
+        .name = q->name,
+        .number = number,
+        .durable = q->durable,
+        .max_messages = q->max_messages,
+        .max_bytes = q->max_bytes,
+        .overflow = overflow_of(q->overflow),
+        .max_attempts = (uint32_t)q->max_attempts,
+        .retry_initial_ms = q->retry.initial_ms,
+        .retry_max_ms = q->retry.max_ms,
+        .retry_factor = q->retry.factor,
+        .retry_jitter = q->retry.jitter,
+        .ttl_ms = q->ttl_ms,
+        .dead_max_messages = q->dead.max_messages,
+        .dead_ttl_ms = q->dead.ttl_ms,
+    };
+}
+
+static int add_queues(struct gateway *g)
+{
+    for (size_t i = 0; i < g->cfg->n_queues; i++) {
+        uint32_t number;
+        int err = store_queue_number(g->store, g->cfg->queues[i].name, &number);
+        if (err != SL_OK)
+            return err;
+        struct queue_config qc = queue_config_of(&g->cfg->queues[i], number);
+        (void)hub_add_queue(g->hub, &qc);
+    }
+    for (size_t i = 0; i < g->cfg->n_routes; i++) {
+        const struct config_route *r = &g->cfg->routes[i];
+        for (size_t k = 0; k < r->queues.n; k++) {
+            int err = hub_add_route(g->hub, r->match, (uint32_t)r->queue_index[k]);
+            if (err != SL_OK)
+                return err;
+        }
+    }
+    return SL_OK;
+}
+
+/* A queue that holds messages and is no longer configured is kept (decision 29). */
+static int on_stored_queue(void *arg, uint32_t number, const char *name)
+{
+    struct gateway *g = arg;
+    if (hub_find_queue(g->hub, sl_str(name)) != UINT32_MAX)
+        return SL_OK;
+    struct queue_config qc = {
+        .name = name, .number = number, .durable = true, .max_attempts = 1,
+        .max_messages = UINT64_MAX, .max_bytes = UINT64_MAX, .dead_max_messages = UINT64_MAX,
+        .retry_factor = 1,
+    };
+    (void)hub_add_orphan(g->hub, &qc);
+    return SL_OK;
+}
+
+static int on_stored_entry(void *arg, uint32_t queue, const struct queue_restored *r)
+{
+    return hub_restore_entry(((struct gateway *)arg)->hub, queue, r);
+}
+
+static int on_stored_session(void *arg, uint64_t number, struct sl_bytes record)
+{
+    return hub_restore_session(((struct gateway *)arg)->hub, number, record);
+}
+
+static int on_stored_qos2(void *arg, uint64_t session, uint16_t packet_id)
+{
+    return hub_restore_qos2(((struct gateway *)arg)->hub, session, packet_id);
+}
+
+static void on_progress(void *arg, uint64_t done, uint64_t total)
+{
+    (void)arg;
+    sl_log(SL_INFO, "recovering", "done=%llu total=%llu percent=%llu", (unsigned long long)done, (unsigned long long)total,
+           (unsigned long long)(total == 0 ? 100 : done * 100 / total));
+}
+
+static void log_orphans(struct gateway *g)
+{
+    for (uint32_t i = (uint32_t)g->cfg->n_queues; i < hub_n_queues(g->hub); i++) {
+        struct queue_depth d;
+        queue_depth(hub_queue(g->hub, i), &d);
+        uint64_t n = d.count[QUEUE_READY] + d.count[QUEUE_DELAYED] + d.count[QUEUE_DEAD];
+        if (n > 0)
+            sl_log(SL_WARN, "queue_orphaned", "queue=%s messages=%llu reason=\"not in the configuration; kept, takes nothing\"",
+                   queue_config(hub_queue(g->hub, i))->name, (unsigned long long)n);
+    }
+}
+
+static int recover(struct gateway *g)
+{
+    struct store_loader l = { g, on_stored_queue, on_stored_entry, on_stored_session, on_stored_qos2, on_progress };
+    struct sl_buf why = { 0 };
+    struct sl_now now = gateway_now(g);
+    hub_begin(g->hub, &now);
+    int err = add_queues(g);
+    if (err == SL_OK)
+        err = store_load(g->store, &l, &why);
+    if (err == SL_OK)
+        log_orphans(g);
+    int status = err == SL_OK ? -1 : tell("recovery_failed", err, &why);
+    sl_buf_fini(&why);
+    return status;
+}
+
+static int fork_nursery(struct gateway *g, uint64_t worker_nofile)
+{
+    struct nursery_config nc = { .worker_nofile = worker_nofile };
+    int err = nursery_fork(&nc, &g->nursery);
+    if (err == SL_OK)
+        return -1;
+    sl_log(SL_ERROR, "nursery_failed", "error=%s", sl_err_name(err));
+    return 1;
+}
+
+int gateway_setup(struct gateway *g, const struct config *cfg)
+{
+    *g = (struct gateway){ .cfg = cfg, .deadline_fd = -1 };
+    uint32_t max_connections = (uint32_t)cfg->limits.max_connections;
+    uint64_t worker_nofile = raise_descriptors(&max_connections);
+    signal(SIGPIPE, SIG_IGN);
+    sl_hash_seed(random_u64(), random_u64());
+    int status = fork_nursery(g, worker_nofile);
+    if (status < 0)
+        status = open_stores(g);
+    if (status >= 0)
+        return status;
+    struct hub_config hc = {
+        .boot = store_boot(g->store),
+        .seed = random_u64(),
+        .memory_bytes = cfg->limits.memory_bytes,
+        .commit_delay_us = cfg->store.commit_delay_us,
+        .max_sessions = (uint32_t)cfg->limits.max_sessions,
+        .max_connections = max_connections,
+        .store = { g, submit, apply_here, fetch, apply_volatile },
+    };
+    g->hub = hub_new(&hc);
+    return recover(g);
+}

@@ -1,0 +1,46 @@
+/* The counters as log lines: on SIGUSR1 and at the end. */
+#include "gateway.h"
+
+static void log_queue(struct queue *q)
+{
+    const struct queue_config *cfg = queue_config(q);
+    struct queue_depth d;
+    struct sl_buf line = { 0 };
+    queue_depth(q, &d);
+    queue_counters_print(queue_counters(q), &line);
+    (void)!sl_buf_append(&line, "", 1);
+    sl_log(SL_INFO, "summary_queue", "queue=%s durable=%s ready=%llu leased=%llu delayed=%llu dead_now=%llu bytes=%llu%s", cfg->name,
+           cfg->durable ? "yes" : "no (lost when the process ends)", (unsigned long long)d.count[QUEUE_READY],
+           (unsigned long long)d.count[QUEUE_LEASED], (unsigned long long)d.count[QUEUE_DELAYED],
+           (unsigned long long)d.count[QUEUE_DEAD], (unsigned long long)d.bytes, (const char *)line.p);
+    sl_buf_fini(&line);
+}
+
+static void log_pool(const struct pools *p, uint32_t index)
+{
+    struct pool_status s;
+    pools_status(p, index, &s);
+    sl_log(SL_INFO, "summary_pool", "pool=%s wanted=%u starting=%u running=%u stopping=%u waiting=%u started=%llu restarts=%llu faults=%llu",
+           s.name, s.wanted, s.starting, s.running, s.stopping, s.waiting, (unsigned long long)s.started,
+           (unsigned long long)s.restarts, (unsigned long long)s.faults);
+}
+
+static const char *health_name(enum hub_health h)
+{
+    static const char *const names[] = { [HUB_OK] = "ok", [HUB_NO_SPACE] = "no_space", [HUB_BROKEN] = "store_broken" };
+    return names[h];
+}
+
+void summary_log(struct gateway *g)
+{
+    struct sl_buf line = { 0 };
+    gateway_counters_print(hub_counters(g->hub), &line);
+    (void)!sl_buf_append(&line, "", 1);
+    sl_log(SL_INFO, "summary", "store=%s connections=%u memory_bytes=%llu%s", health_name(hub_health(g->hub)),
+           net_connections(g->net), (unsigned long long)hub_memory_bytes(g->hub), (const char *)line.p);
+    sl_buf_fini(&line);
+    for (uint32_t i = 0; i < hub_n_queues(g->hub); i++)
+        log_queue(hub_queue(g->hub, i));
+    for (uint32_t i = 0; i < pools_count(g->pools); i++)
+        log_pool(g->pools, i);
+}

@@ -1,0 +1,148 @@
+/* Every invariant of a queue, as one walk over all it holds. */
+#include "internal.h"
+
+struct tally {
+    uint64_t count[QUEUE_NSTATES];
+    uint64_t bytes, dead_bytes, body_bytes;
+    uint64_t droppable, droppable_bytes;
+    uint64_t entries;
+};
+
+static void see(const struct queue *q, struct tally *t, uint32_t i, enum place place,
+                enum queue_state state)
+{
+    const struct queue_entry *e = entry_at(q, i);
+    SL_ASSERT(e->id != 0);
+    SL_ASSERT(e->place == place && e->state == state);
+    SL_ASSERT(e->priority < PRIORITIES);
+    t->entries++;
+    t->count[state]++;
+    *(state == QUEUE_DEAD ? &t->dead_bytes : &t->bytes) += e->bytes;
+    if (e->msg != NULL) {
+        SL_ASSERT(message_id(e->msg) == e->id && message_bytes(e->msg) == e->bytes);
+        t->body_bytes += e->bytes;
+    }
+}
+
+static void check_list(const struct queue *q, struct tally *t, const struct list *l,
+                       enum place place, enum queue_state state)
+{
+    uint32_t before = 0;
+    for (uint32_t i = l->head; i != 0; i = entry_at(q, i)->next) {
+        see(q, t, i, place, state);
+        SL_ASSERT(entry_at(q, i)->prev == before);
+        SL_ASSERT(place != PLACE_HELD || (entry_at(q, i)->flags & ENTRY_HELD) != 0);
+        before = i;
+    }
+    SL_ASSERT(l->tail == before);
+}
+
+static void check_heap(const struct queue *q, struct tally *t, const struct sl_heap *h,
+                       enum place place, enum queue_state state)
+{
+    for (uint32_t n = 0; n < h->n; n++) {
+        const struct queue_entry *e = entry_at(q, h->nodes[n].item);
+        see(q, t, h->nodes[n].item, place, state);
+        SL_ASSERT(e->pos == n);
+        SL_ASSERT(n == 0 || h->nodes[(n - 1) / 2].key <= h->nodes[n].key);
+        SL_ASSERT(state != QUEUE_READY || h->nodes[n].key == e->id);
+        bool alone = e->attempts > 0 && entry_is_last_attempt(q, e);
+        SL_ASSERT(state != QUEUE_READY || alone == (place == PLACE_ALONE));
+    }
+}
+
+static void check_bands(const struct queue *q, struct tally *t)
+{
+    for (uint32_t p = 0; p < PRIORITIES; p++) {
+        const struct band *b = &q->bands[p];
+        check_list(q, t, &b->fifo, PLACE_FIFO, QUEUE_READY);
+        check_heap(q, t, &b->returned, PLACE_RETURNED, QUEUE_READY);
+        check_heap(q, t, &b->alone, PLACE_ALONE, QUEUE_READY);
+        SL_ASSERT(((q->ready_bands & BIT(p)) != 0) == (b->fifo.head != 0 || b->returned.n > 0));
+        SL_ASSERT(((q->alone_bands & BIT(p)) != 0) == (b->alone.n > 0));
+    }
+    t->droppable = t->entries;
+    t->droppable_bytes = t->bytes;
+}
+
+/* Its leases: in one line, the started ones first, counted right. */
+static void check_leases(const struct queue *q, struct tally *t, const struct consumer *c)
+{
+    uint32_t before = 0, unanswered = 0, started = 0, first_waiting = 0;
+    for (uint32_t slot = c->first; slot != 0; slot = q->leases[slot].next) {
+        const struct lease *l = &q->leases[slot];
+        SL_ASSERT((l->id & (LEASE_SLOTS_MAX - 1)) == slot);
+        SL_ASSERT(l->consumer == c->slot && l->prev == before);
+        see(q, t, l->entry, PLACE_LEASED, QUEUE_LEASED);
+        SL_ASSERT(entry_at(q, l->entry)->pos == slot && entry_at(q, l->entry)->msg != NULL);
+        if (l->started)
+            started++;
+        else if (first_waiting == 0)
+            first_waiting = slot;
+        SL_ASSERT(!l->started || first_waiting == 0);
+        SL_ASSERT(!l->started || l->limit_ms == UINT64_MAX || c->told || c->losing ||
+                  (c->timer.pos != 0 && c->timer.at_ms <= l->limit_ms));
+        unanswered++;
+        before = slot;
+    }
+    SL_ASSERT(c->last == before);
+    SL_ASSERT(c->unanswered == unanswered && c->started == started &&
+              c->first_waiting == first_waiting);
+}
+
+static void check_consumer(const struct queue *q, struct tally *t, const struct consumer *c)
+{
+    check_leases(q, t, c);
+    SL_ASSERT(c->started <= c->cfg.concurrency);
+    SL_ASSERT(c->losing || c->started == c->cfg.concurrency || c->first_waiting == 0);
+    SL_ASSERT(c->unanswered <= c->cfg.prefetch && c->credit <= c->cfg.prefetch);
+    SL_ASSERT(!c->solo || c->unanswered == 1);
+    bool open = !c->stopped && !c->losing && !c->solo && c->unanswered < c->credit;
+    SL_ASSERT(open == (c->open_at != 0));
+    if (!open)
+        return;
+    SL_ASSERT(c->open_at <= q->n_open && q->open[c->open_at - 1].slot == c->slot);
+    SL_ASSERT(q->open[c->open_at - 1].rank == consumer_rank(c));
+}
+
+static void check_consumers(const struct queue *q, struct tally *t)
+{
+    uint32_t open = 0, all = 0;
+    bool reserved_is_there = q->reserved == 0;
+    for (uint32_t slot = q->first_consumer; slot != 0; slot = consumer_at(q, slot)->next) {
+        const struct consumer *c = consumer_at(q, slot);
+        check_consumer(q, t, c);
+        open += c->open_at != 0;
+        all++;
+        if (slot == q->reserved)
+            reserved_is_there = !c->stopped && !c->losing && !c->solo;
+    }
+    SL_ASSERT(open == q->n_open && all == q->consumers.used);
+    SL_ASSERT(reserved_is_there);
+}
+
+static void check_counters(const struct queue *q, const struct tally *t)
+{
+    const struct queue_counters *c = &q->counters;
+    uint64_t left =
+        c->acked + c->expired + c->dropped + c->dead_dropped + c->dead_expired + c->purged;
+    SL_ASSERT(c->accepted + q->restored == left + t->entries);
+    SL_ASSERT(t->entries == q->entries.used);
+}
+
+void queue_check(const struct queue *q)
+{
+    struct tally t = {.entries = 0};
+    check_bands(q, &t);
+    check_list(q, &t, &q->held, PLACE_HELD, QUEUE_READY);
+    check_heap(q, &t, &q->delayed, PLACE_DELAYED, QUEUE_DELAYED);
+    check_heap(q, &t, &q->deferred, PLACE_DEFERRED, QUEUE_DELAYED);
+    check_list(q, &t, &q->dead, PLACE_DEAD, QUEUE_DEAD);
+    check_consumers(q, &t);
+    for (uint32_t s = 0; s < QUEUE_NSTATES; s++)
+        SL_ASSERT(t.count[s] == q->count[s]);
+    SL_ASSERT(t.bytes == q->bytes && t.dead_bytes == q->dead_bytes &&
+              t.body_bytes == q->body_bytes);
+    SL_ASSERT(t.droppable == q->droppable && t.droppable_bytes == q->droppable_bytes);
+    check_counters(q, &t);
+}

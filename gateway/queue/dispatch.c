@@ -1,0 +1,172 @@
+/* Who gets what next. One step looks at the first ready message and at the
+ * consumers with credit; without either it costs nothing. */
+#include "internal.h"
+
+/* With more open consumers than this, a step looks at so many from where the
+ * last one stopped. */
+#define SCAN_MAX     64u
+#define RANK_AVOIDED 1u /* the last choice */
+
+/* ---- choice of the message ---- */
+
+static bool has_expired(const struct queue *q, const struct queue_entry *e,
+                        const struct sl_now *now)
+{
+    if (e->msg == NULL)
+        return (e->flags & ENTRY_STALE) != 0;
+    uint64_t at_ms = message_expires_at(e->msg);
+    bool relative = (message_flags(e->msg) & MESSAGE_EXPIRES_RELATIVE) != 0;
+    if (at_ms != 0 && at_ms <= (relative ? now->steady_ms : now->wall_ms))
+        return true;
+    if (q->cfg.ttl_ms == 0)
+        return false;
+    struct message_parts parts;
+    message_view(message_record(e->msg), &parts);
+    return add_capped(parts.accepted_at, q->cfg.ttl_ms) <= now->steady_ms;
+}
+
+/* Whether the first of those with one attempt left stands before the first of
+ * the others. */
+static bool alone_has_its_turn(const struct queue *q)
+{
+    if (q->alone_bands == 0)
+        return false;
+    if (q->ready_bands == 0)
+        return true;
+    uint32_t alone = top_band(q->alone_bands), ready = top_band(q->ready_bands);
+    if (alone != ready)
+        return alone > ready;
+    const struct band *b = &q->bands[ready];
+    return sl_heap_top(&b->alone)->key < entry_at(q, band_first(q, b))->id;
+}
+
+/* ---- choice of the consumer ---- */
+
+/* Walks the open consumers from the cursor on. */
+struct scan {
+    uint32_t at, left;
+};
+
+static struct scan scan_start(const struct queue *q)
+{
+    return (struct scan){q->cursor, q->n_open < SCAN_MAX ? q->n_open : SCAN_MAX};
+}
+
+static const struct open_consumer *scan_next(const struct queue *q, struct scan *s)
+{
+    if (s->left == 0)
+        return NULL;
+    s->left--;
+    if (s->at >= q->n_open)
+        s->at = 0;
+    return &q->open[s->at++];
+}
+
+static struct consumer *choose(const struct queue *q, uint32_t avoid)
+{
+    uint32_t best = 0;
+    uint64_t best_rank = 0;
+    struct scan s = scan_start(q);
+    for (const struct open_consumer *o = scan_next(q, &s); o != NULL; o = scan_next(q, &s)) {
+        uint64_t rank = o->slot == avoid ? RANK_AVOIDED : o->rank;
+        if (rank > best_rank && o->slot != q->reserved) {
+            best = o->slot;
+            best_rank = rank;
+        }
+    }
+    return best == 0 ? NULL : consumer_at(q, best);
+}
+
+/* An idle one, or NULL: then one is reserved, so that it becomes idle. The one
+ * that is reserved already stays it; a queue has at most one. */
+static struct consumer *choose_alone(struct queue *q, uint32_t avoid)
+{
+    struct consumer *least = NULL;
+    struct scan s = scan_start(q);
+    for (const struct open_consumer *o = scan_next(q, &s); o != NULL; o = scan_next(q, &s)) {
+        if (o->slot == avoid && q->n_open > 1)
+            continue;
+        struct consumer *c = consumer_at(q, o->slot);
+        if (least == NULL || c->unanswered < least->unanswered)
+            least = c;
+    }
+    if (least != NULL && least->unanswered == 0) {
+        q->reserved = 0;
+        return least;
+    }
+    if (least != NULL && (q->reserved == 0 || q->reserved == avoid))
+        q->reserved = least->slot;
+    return NULL;
+}
+
+/* ---- the step ---- */
+
+static void deliver(struct queue *q, uint32_t i, struct consumer *c, const struct sl_now *now,
+                    struct queue_delivery *out)
+{
+    struct queue_entry *e = entry_at(q, i);
+    unplace(q, i);
+    entry_move(q, e, QUEUE_LEASED);
+    struct lease *l = consumer_lease(q, c, i, now);
+    place_leased(e, (uint32_t)(l - q->leases));
+    *out = (struct queue_delivery){
+        .lease = l->id,
+        .consumer = c->slot,
+        .consumer_arg = c->cfg.arg,
+        .entry = i,
+        .attempt = e->attempts + 1u,
+        .redelivered = (e->flags & ENTRY_REDELIVERED) != 0,
+        .last = entry_is_last_attempt(q, e),
+        .msg = e->msg,
+    };
+    q->counters.delivered++;
+    q->cursor = c->open_at;
+    c->solo = e->attempts > 0 && out->last;
+    consumer_update(q, c);
+}
+
+/* Entry i is next: it leaves, or its body must come first, or it goes out. */
+static enum queue_step step(struct queue *q, uint32_t i, bool alone, const struct sl_now *now,
+                            struct queue_delivery *out, struct queue_change *change)
+{
+    const struct queue_entry *e = entry_at(q, i);
+    if (has_expired(q, e, now)) {
+        entry_leave(q, i, QUEUE_EXIT_EXPIRED, change);
+        return QUEUE_DROP;
+    }
+    if (e->msg == NULL)
+        return (e->flags & ENTRY_WANTED) != 0 ? QUEUE_IDLE : QUEUE_FETCH;
+    /* The head of a fifo has nobody before it: then `avoid`, which is the same
+     * memory as `prev`, is 0 as it should be. */
+    struct consumer *c = alone ? choose_alone(q, e->avoid) : choose(q, e->avoid);
+    if (c == NULL)
+        return QUEUE_IDLE;
+    deliver(q, i, c, now, out);
+    return QUEUE_DELIVER;
+}
+
+/* Nobody may take a message of the many: all are full, or the one with credit is reserved. */
+static bool only_reserved_is_open(const struct queue *q)
+{
+    return q->n_open == 1 && q->open[0].slot == q->reserved;
+}
+
+enum queue_step queue_dispatch(struct queue *q, const struct sl_now *now,
+                               struct queue_delivery *out, struct queue_change *change)
+{
+    if ((q->ready_bands | q->alone_bands) == 0 || q->n_open == 0)
+        return QUEUE_IDLE;
+    q->seen = *now;
+    if (alone_has_its_turn(q)) {
+        uint32_t i = sl_heap_top(&q->bands[top_band(q->alone_bands)].alone)->item;
+        enum queue_step s = step(q, i, true, now, out, change);
+        if (s != QUEUE_IDLE)
+            return s;
+    } else {
+        q->reserved = 0;
+    }
+    if (q->ready_bands == 0 || only_reserved_is_open(q))
+        return QUEUE_IDLE;
+    uint32_t i = band_first(q, &q->bands[top_band(q->ready_bands)]);
+    return step(q, i, false, now, out, change);
+}

@@ -1,0 +1,253 @@
+/* A queue: the pure state machine of its messages and of who holds them.
+ *
+ *                    lease                ack, expiry, drop
+ *      ┌─────────┐ ──────────▶ ┌────────┐ ───────────────▶ (gone)
+ *  ──▶ │  READY  │             │ LEASED │
+ *      └─────────┘ ◀────────── └────────┘
+ *        ▲     ▲    returned     │     │ last attempt failed, poison
+ *    due │     └─────────────────┼─────┼──────────── redrive
+ *      ┌─────────┐  failed,      │     ▼
+ *      │ DELAYED │ ◀─ released ──┘   ┌──────┐
+ *      └─────────┘                   │ DEAD │
+ *                                    └──────┘
+ *
+ * An entry is one queue's interest in one message: 40 bytes, in a slab, named
+ * by a 32-bit index plus the message's id (an index alone may be reused). Its
+ * body may be in memory or only in the store (evicted: msg is NULL).
+ *
+ * Nothing here calls back and nothing reads a clock. Functions that change
+ * what the store must know tell it through `struct queue_change`, which the
+ * caller records. */
+#ifndef QUEUE_QUEUE_H
+#define QUEUE_QUEUE_H
+
+#include "core/message.h"
+#include "core/metrics.h"
+#include "core/times.h"
+
+enum queue_state { QUEUE_READY, QUEUE_LEASED, QUEUE_DELAYED, QUEUE_DEAD, QUEUE_NSTATES };
+enum queue_overflow { QUEUE_BLOCK, QUEUE_REJECT, QUEUE_DROP_OLDEST };
+
+struct queue_config {
+    const char *name; /* borrowed for the life of the queue */
+    uint32_t number;  /* its name in the store */
+    bool durable;
+    uint64_t max_messages, max_bytes; /* depth: ready + delayed + leased */
+    enum queue_overflow overflow;
+    uint32_t max_attempts;
+    uint64_t retry_initial_ms, retry_max_ms;
+    double retry_factor, retry_jitter; /* delay × (1 ± jitter) */
+    uint64_t ttl_ms;                   /* 0: none */
+    uint64_t dead_max_messages, dead_ttl_ms;
+};
+
+/* Why an attempt failed or a delivery came back; names are what operators see. */
+#define QUEUE_CAUSES(X)                                                                            \
+    X(NONE, "none")                                                                                \
+    X(RETRY, "retry")                                                                              \
+    X(REJECTED, "rejected") X(TIMEOUT, "timeout") X(EXIT, "exit") X(SIGNAL, "signal")              \
+        X(PROTOCOL, "worker_fault") X(LOST, "consumer_lost") X(EXPIRED, "expired")                 \
+            X(WORKER_KILLED, "worker_killed")
+enum queue_cause {
+#define X(name, text) QUEUE_CAUSE_##name,
+    QUEUE_CAUSES(X)
+#undef X
+};
+const char *queue_cause_name(enum queue_cause c);
+
+/* What happened to one entry, for the caller to record. */
+enum queue_fate {
+    QUEUE_GONE,     /* it left the queue: settle it in the store */
+    QUEUE_MOVED,    /* its state, attempts or due time changed: update it in the store */
+    QUEUE_UNCHANGED /* back to ready or delayed without anything the store must know */
+};
+
+/* The exits of decision 14 that exist here; each has its counter. */
+enum queue_exit {
+    QUEUE_EXIT_NONE,
+    QUEUE_EXIT_ACK,
+    QUEUE_EXIT_EXPIRED,
+    QUEUE_EXIT_DROPPED,
+    QUEUE_EXIT_DEAD_DROPPED,
+    QUEUE_EXIT_DEAD_EXPIRED,
+    QUEUE_EXIT_PURGED
+};
+
+struct queue_change {
+    enum queue_fate fate;
+    enum queue_exit exit;   /* with QUEUE_GONE */
+    enum queue_cause cause; /* of a failed attempt or of a death */
+    enum queue_state state; /* after the change */
+    uint64_t id;
+    uint32_t entry;    /* valid unless QUEUE_GONE */
+    uint32_t attempts; /* failed ones, after the change */
+    uint64_t
+        due_steady_ms; /* DELAYED: when, in steady (or absolute wall) time; DEAD: time of death; else 0 */
+    struct message *msg; /* QUEUE_GONE: the queue's reference, now the caller's (NULL when evicted);
+                                else borrowed, may be NULL */
+};
+
+struct queue;
+
+/* `seed` feeds the jitter. Owned by the caller. */
+struct queue *queue_new(const struct queue_config *cfg, uint64_t seed) SL_CHECK;
+/* Releases every message; consumers' leases vanish. */
+void queue_free(struct queue *q);
+const struct queue_config *queue_config(const struct queue *q);
+struct queue_counters *queue_counters(struct queue *q);
+
+struct queue_depth {
+    uint64_t count[QUEUE_NSTATES]; /* by state; held ones count as ready */
+    uint64_t bytes;                /* of ready, delayed and leased */
+    uint64_t dead_bytes;
+    uint64_t memory; /* bytes of bodies in memory held here, plus the entries */
+};
+void queue_depth(const struct queue *q, struct queue_depth *out);
+
+/* ---- intake ---- */
+
+enum queue_admission { QUEUE_ADMIT, QUEUE_WAIT, QUEUE_REFUSE };
+/* Whether `count` more messages of `bytes` together may enter now. QUEUE_ADMIT
+ * of a full drop_oldest queue means: call queue_make_room until it is false.
+ * What not even an empty queue could take is QUEUE_REFUSE under every policy. */
+enum queue_admission queue_admits(const struct queue *q, uint32_t count, uint64_t bytes);
+/* drop_oldest: drops the oldest ready message when `count` more of `bytes` do
+ * not fit and dropping can make them fit. */
+bool queue_make_room(struct queue *q, uint32_t count, uint64_t bytes, struct queue_change *out);
+
+enum queue_enqueue_flag {
+    QUEUE_HOLD = 1 /* not to be leased before queue_unhold (QoS 2 waits for its commit) */
+};
+/* Takes a reference of its own. The message has its id. It is DELAYED when
+ * deliver_at lies ahead. Returns the entry's index. */
+uint32_t queue_enqueue(struct queue *q, struct message *m, uint32_t flags,
+                       const struct sl_now *now);
+/* SL_ENOENT when that entry is no longer `id`. */
+SL_CHECK int queue_unhold(struct queue *q, uint32_t entry, uint64_t id);
+
+/* Recovery, in ascending order of ids, before anything else. Bodies stay in
+ * the store. `redelivered`: it may have been delivered before. */
+struct queue_restored {
+    uint64_t id;
+    uint32_t bytes; /* message_bytes() */
+    uint8_t priority;
+    enum queue_state state; /* READY, DELAYED or DEAD */
+    uint32_t attempts;
+    uint64_t due_ms;   /* as it was told in queue_change.due_steady_ms */
+    bool due_absolute; /* DELAYED: due_ms was given as a point in wall time, not as a duration */
+    uint64_t expires_at;
+    bool expires_relative;
+};
+void queue_restore(struct queue *q, const struct queue_restored *r, const struct sl_now *now);
+
+/* ---- consumers ---- */
+
+struct queue_consumer_config {
+    uint32_t prefetch;      /* ceiling of unanswered deliveries */
+    uint32_t concurrency;   /* the first n unanswered are started */
+    uint64_t time_limit_ms; /* of a started delivery; 0: none */
+    void *arg;              /* the caller's, given back with each delivery */
+};
+
+/* Returns its slot, never 0. Slots are reused. */
+uint32_t queue_consumer_add(struct queue *q, const struct queue_consumer_config *cfg);
+/* No more deliveries to it; what it holds it may still answer. */
+void queue_consumer_stop(struct queue *q, uint32_t consumer);
+uint32_t queue_consumer_unanswered(const struct queue *q, uint32_t consumer);
+/* Estimated time until it has answered all it holds, from its measured service
+ * time; UINT64_MAX while nothing is known. The commit policy asks. */
+uint64_t queue_consumer_backlog_us(const struct queue *q, uint32_t consumer);
+
+/* The consumer is gone. Call until it returns false; each call settles one of
+ * its deliveries, oldest first, the last call frees the slot. With `timeout`
+ * set, only started ones past their limit are charged (cause TIMEOUT), other
+ * started ones go back uncharged; else every started one is charged with
+ * `cause`; those not started always go back uncharged. */
+struct queue_loss {
+    enum queue_cause cause;
+    bool timeout;
+    bool charge_none; /* orderly end (drain, recycling): nobody is charged */
+};
+bool queue_consumer_lose(struct queue *q, uint32_t consumer, const struct queue_loss *loss,
+                         const struct sl_now *now, struct queue_change *out);
+
+/* ---- dispatch ---- */
+
+struct queue_delivery {
+    uint64_t lease; /* unique for the life of the queue; what answers name */
+    uint32_t consumer;
+    void *consumer_arg;
+    uint32_t entry;
+    uint32_t attempt; /* 1-based */
+    bool redelivered;
+    bool last;           /* the last allowed attempt */
+    struct message *msg; /* borrowed until the lease ends */
+};
+
+enum queue_step {
+    QUEUE_IDLE,    /* nothing can be leased now */
+    QUEUE_DELIVER, /* *out is filled: the consumer holds it */
+    QUEUE_DROP,    /* an expired message left: *change is filled */
+    QUEUE_FETCH,   /* the next one's body is in the store: ask queue_wanted */
+};
+/* One step of dispatch. Fills every consumer to its concurrency first, then up
+ * to about 100 ms of its measured work, never past its prefetch; most free
+ * credit first, round robin on ties. The last attempt (from the second on) goes
+ * alone to an idle consumer, and nothing joins it there. */
+enum queue_step queue_dispatch(struct queue *q, const struct sl_now *now,
+                               struct queue_delivery *out, struct queue_change *change);
+/* Ids of evicted messages in the order in which they will be leased: at most
+ * `max` and at most about `bytes`. Each is told once until it was given or refused. */
+uint32_t queue_wanted(struct queue *q, uint64_t *ids, uint32_t *entries, uint32_t max,
+                      uint64_t bytes);
+/* The body arrived: takes a reference of its own. No-op when `id` has left. */
+void queue_give_body(struct queue *q, uint32_t entry, uint64_t id, struct message *m);
+/* Whether `id` is still here, in that entry. */
+bool queue_has(const struct queue *q, uint32_t entry, uint64_t id);
+/* The store could not read it now: it may be asked for again. */
+void queue_body_failed(struct queue *q, uint32_t entry, uint64_t id);
+/* Lets go of the body of an entry that is not leased and is stored (never in a
+ * queue that is not durable). Returns bytes freed: 0 when others hold it too. */
+size_t queue_evict(struct queue *q, uint32_t entry, uint64_t id);
+
+/* ---- answers ---- */
+
+enum queue_verb { QUEUE_ACK, QUEUE_RETRY, QUEUE_RELEASE, QUEUE_KILL /* poison: dead now */ };
+struct queue_answer {
+    enum queue_verb verb;
+    bool has_delay;
+    uint64_t delay_ms; /* RETRY: instead of the backoff */
+};
+/* SL_ESTATE: stale or repeated; nothing changed, count it. Starts the
+ * consumer's next delivery's clock. */
+SL_CHECK int queue_answer(struct queue *q, uint64_t lease, const struct queue_answer *a,
+                          const struct sl_now *now, struct queue_change *out);
+/* The consumer that holds this lease; 0 when it has ended. */
+uint32_t queue_lease_holder(const struct queue *q, uint64_t lease);
+/* Moves a started delivery's limit to now + ms. SL_ESTATE as above. SL_OK and no
+ * change for one that waits for its start or that has no limit. */
+SL_CHECK int queue_extend(struct queue *q, uint64_t lease, uint64_t ms, const struct sl_now *now);
+
+/* ---- time ---- */
+
+/* A consumer with a started delivery past its limit; each is told once and gets
+ * nothing more: it is to be ended with queue_consumer_lose. */
+bool queue_overdue(struct queue *q, const struct sl_now *now, uint32_t *consumer,
+                   void **consumer_arg);
+/* One due matter at a time: false when there is none. Delayed → ready gives
+ * QUEUE_UNCHANGED; a dead letter over its ttl gives QUEUE_GONE. */
+bool queue_tick(struct queue *q, const struct sl_now *now, struct queue_change *out);
+/* Monotonic ms when queue_tick or queue_overdue is wanted, as far as the latest
+ * time that was told goes (a wall clock may jump); UINT64_MAX: never. */
+uint64_t queue_deadline(const struct queue *q);
+/* The dead letters passed their cap: the oldest leaves. */
+bool queue_trim_dead(struct queue *q, struct queue_change *out);
+
+/* Dead letters, oldest first: *entry starts at 0; false at the end. No change
+ * while iterating. The cause is in the store, not here. */
+bool queue_dead_next(struct queue *q, uint32_t *entry, struct queue_change *out);
+
+/* Checks every invariant; aborts on a violation. For tests and the simulation. */
+void queue_check(const struct queue *q);
+
+#endif

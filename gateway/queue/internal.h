@@ -1,0 +1,226 @@
+/* What the files of this room share: the entry, the places that an entry can
+ * stand in, leases and consumers.
+ *
+ * An entry has a state, which the outside sees, and a place: the one list or
+ * heap that holds it. Only places.c links and unlinks, and it keeps every count
+ * that queue_depth tells. */
+#ifndef QUEUE_INTERNAL_H
+#define QUEUE_INTERNAL_H
+
+#include <assert.h>
+
+#include "core/heap.h"
+#include "core/rng.h"
+#include "core/slab.h"
+#include "core/timers.h"
+#include "queue/queue.h"
+
+#define PRIORITIES 10u
+#define BIT(n)     (1u << (n))
+
+enum place {
+    PLACE_NONE,
+    PLACE_HELD,     /* READY, waits for queue_unhold */
+    PLACE_FIFO,     /* READY, never delivered */
+    PLACE_RETURNED, /* READY, came back: by id */
+    PLACE_ALONE,    /* READY, the next attempt is the last: by id */
+    PLACE_LEASED,
+    PLACE_DELAYED,  /* by due time in steady time */
+    PLACE_DEFERRED, /* DELAYED by an absolute time: by due time in wall time */
+    PLACE_DEAD,     /* by time of death */
+};
+
+enum entry_flag {
+    ENTRY_HELD = 1,
+    ENTRY_WANTED = 2,      /* its body has been asked for */
+    ENTRY_REDELIVERED = 4, /* it may have been delivered before */
+    ENTRY_STALE = 8,       /* restored when it had already expired */
+};
+
+/* `id` is 0 in a record that is free. It must not come first: the slab writes
+ * over the first four bytes of a free record. */
+struct queue_entry {
+    union {
+        uint32_t prev;  /* in a list */
+        uint32_t avoid; /* else: the consumer that released it last, or 0 */
+    };
+    uint32_t next;
+    uint64_t id;
+    struct message *msg; /* NULL: evicted */
+    uint32_t pos;   /* place in a heap; slot of the lease; dead: low part of the time of death */
+    uint32_t bytes; /* message_bytes() */
+    uint16_t attempts;
+    uint16_t extra; /* releases in a row; dead: high part of the time of death */
+    uint8_t state, place, flags, priority;
+};
+static_assert(sizeof(struct queue_entry) <= 40, "ten million entries must fit in 400 MB");
+
+struct list {
+    uint32_t head, tail;
+};
+
+/* The ready ones of one priority. */
+struct band {
+    struct list fifo;
+    struct sl_heap returned, alone;
+};
+
+/* Lease ids are sequence << 24 | slot: a slot finds the lease, the sequence
+ * tells whether it is still the same one. It wraps after 2^40 deliveries. */
+#define LEASE_SLOT_BITS 24u
+#define LEASE_SLOTS_MAX BIT(LEASE_SLOT_BITS)
+
+struct lease {
+    uint64_t id; /* 0: free */
+    uint64_t started_us;
+    uint64_t limit_ms; /* UINT64_MAX: none */
+    uint32_t entry, consumer;
+    uint32_t prev, next; /* the consumer's, oldest first; next also of free ones */
+    bool started;
+};
+
+/* Its unanswered leases stand in one list: first the started ones, at most
+ * `concurrency`, then those that wait for their start. */
+struct consumer {
+    uint32_t prev, next; /* all consumers */
+    uint32_t slot;       /* its own; 0 when free */
+    struct queue_consumer_config cfg;
+    uint32_t first, last, first_waiting;
+    uint32_t unanswered, started;
+    uint32_t credit;
+    uint32_t open_at; /* 1-based place in queue.open, 0: it has no credit */
+    bool stopped, losing, told;
+    bool solo; /* holds a last attempt: nothing may join it */
+    bool measured;
+    double service_us; /* per message, from start to answer */
+    /* Answers that arrive in one turn are one sample. */
+    uint64_t sample_us;
+    double sample_sum, before_us; /* before: negative when it was not measured yet */
+    uint32_t sample_n;
+    struct sl_timer timer; /* never later than its earliest started limit */
+};
+
+/* A consumer with credit. `rank` stands here and not in the consumer, so that a
+ * choice among many walks little memory. */
+struct open_consumer {
+    uint64_t rank; /* more is better */
+    uint32_t slot;
+};
+
+struct queue {
+    struct queue_config cfg;
+    struct queue_counters counters;
+    struct sl_rng rng;
+    struct sl_now seen; /* the latest time that anybody told */
+
+    struct sl_slab entries;
+    struct band bands[PRIORITIES];
+    uint16_t ready_bands, alone_bands; /* bit p: band p has some */
+    struct list held, dead;
+    bool dead_unsorted; /* since a restore */
+    struct sl_heap delayed, deferred;
+
+    uint64_t count[QUEUE_NSTATES];
+    uint64_t bytes, dead_bytes, body_bytes;
+    uint64_t droppable, droppable_bytes; /* in a band */
+    uint64_t restored;
+
+    struct lease *leases; /* slot 0 is never used */
+    uint32_t n_leases, cap_leases, free_lease;
+    uint64_t lease_sequence;
+
+    struct sl_slab consumers;
+    uint32_t first_consumer;
+    struct open_consumer *open;
+    uint32_t n_open, cap_open, cursor;
+    uint32_t reserved; /* gets nothing, so that it becomes idle for a last attempt */
+    struct sl_timers timers;
+};
+
+static inline struct queue_entry *entry_at(const struct queue *q, uint32_t i)
+{
+    return (struct queue_entry *)sl_slab_at(&q->entries, i);
+}
+
+static inline uint64_t add_capped(uint64_t a, uint64_t b)
+{
+    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
+/* The highest priority in a set of bands that is not empty. */
+static inline uint32_t top_band(uint16_t bands)
+{
+    uint32_t p = PRIORITIES - 1;
+    while ((bands & BIT(p)) == 0)
+        p--;
+    return p;
+}
+
+/* ---- places.c ---- */
+
+/* NULL when entry i is not `id` (any more). */
+struct queue_entry *entry_find(const struct queue *q, uint32_t i, uint64_t id);
+/* A new entry in a state, in no place yet, without body. */
+uint32_t entry_take(struct queue *q, uint64_t id, uint32_t bytes, enum queue_state state);
+void entry_set_body(struct queue *q, struct queue_entry *e, struct message *m);
+/* Changes the state; illegal moves are our bug. */
+void entry_move(struct queue *q, struct queue_entry *e, enum queue_state to);
+/* Takes it out of wherever it stands. */
+void unplace(struct queue *q, uint32_t i);
+/* To the tail of its priority. */
+void place_new(struct queue *q, uint32_t i);
+/* Among those that came back, or that have one attempt left. */
+void place_again(struct queue *q, uint32_t i);
+void place_held(struct queue *q, uint32_t i);
+void place_due(struct queue *q, uint32_t i, uint64_t due_ms, bool absolute);
+void place_dead(struct queue *q, uint32_t i, uint64_t died_ms);
+void place_leased(struct queue_entry *e, uint32_t lease_slot);
+uint64_t entry_due(const struct queue *q, const struct queue_entry *e);
+bool entry_is_last_attempt(const struct queue *q, const struct queue_entry *e);
+
+/* The next one of a band, fifo or returned: the older. */
+uint32_t band_first(const struct queue *q, const struct band *b);
+
+/* What happened to a living entry. */
+void entry_tell(const struct queue *q, uint32_t i, enum queue_fate fate, enum queue_cause cause,
+                struct queue_change *out);
+/* It leaves by `exit`, from whatever place; counts it. */
+void entry_leave(struct queue *q, uint32_t i, enum queue_exit exit, struct queue_change *out);
+
+/* ---- consumers.c ---- */
+
+struct consumer *consumer_at(const struct queue *q, uint32_t slot);
+/* How much it should be the next: below its concurrency first, then by free credit. At least 2. */
+uint64_t consumer_rank(const struct consumer *c);
+/* Whether it may get more now; puts it among the open ones or takes it out. */
+void consumer_update(struct queue *q, struct consumer *c);
+/* A lease of `entry` at the end of its line, started when there is room. */
+struct lease *consumer_lease(struct queue *q, struct consumer *c, uint32_t entry,
+                             const struct sl_now *now);
+struct lease *lease_find(const struct queue *q, uint64_t id);
+/* Ends a lease, measured as service when `measure`; the next one is started. */
+void consumer_end_lease(struct queue *q, struct lease *l, bool measure, const struct sl_now *now);
+/* Its limit moved: the timer must not be later. */
+void consumer_watch(struct queue *q, struct consumer *c, uint64_t limit_ms);
+
+/* ---- answers.c ---- */
+
+/* A failed attempt: DELAYED by `delay_ms`, or DEAD when it was the last. */
+struct failure {
+    enum queue_cause cause;
+    bool has_delay;
+    uint64_t delay_ms;
+    bool fatal; /* dead whatever is left */
+};
+void entry_fail(struct queue *q, uint32_t i, const struct failure *f, const struct sl_now *now,
+                struct queue_change *out);
+/* Back to ready, nothing is charged. */
+void entry_return(struct queue *q, uint32_t i, enum queue_cause cause, struct queue_change *out);
+
+/* ---- dead.c ---- */
+
+/* Dead letters stand in order of death from here on. */
+void dead_sort(struct queue *q);
+uint64_t entry_died(const struct queue_entry *e);
+
+#endif

@@ -1,0 +1,125 @@
+/* A queue's birth, its end, and what it tells of itself. */
+#include "core/alloc.h"
+#include "internal.h"
+
+#define ATTEMPTS_MAX UINT16_MAX
+
+const char *queue_cause_name(enum queue_cause c)
+{
+    static const char *const names[] = {
+#define X(name, text) [QUEUE_CAUSE_##name] = (text),
+        QUEUE_CAUSES(X)
+#undef X
+    };
+    return (size_t)c < SL_COUNT(names) ? names[c] : "unknown";
+}
+
+static void on_moved(void *arg, uint32_t item, uint32_t pos)
+{
+    entry_at((const struct queue *)arg, item)->pos = pos;
+}
+
+static uint32_t attempts_within(uint32_t asked)
+{
+    if (asked == 0)
+        return 1;
+    return asked < ATTEMPTS_MAX ? asked : ATTEMPTS_MAX;
+}
+
+struct queue *queue_new(const struct queue_config *cfg, uint64_t seed)
+{
+    struct queue *q = SL_NEW(struct queue);
+    q->cfg = *cfg;
+    q->cfg.max_attempts = attempts_within(cfg->max_attempts);
+    sl_rng_seed(&q->rng, seed);
+    sl_slab_init(&q->entries, sizeof(struct queue_entry));
+    sl_slab_init(&q->consumers, sizeof(struct consumer));
+    for (uint32_t p = 0; p < PRIORITIES; p++) {
+        sl_heap_init(&q->bands[p].returned, on_moved, q);
+        sl_heap_init(&q->bands[p].alone, on_moved, q);
+    }
+    sl_heap_init(&q->delayed, on_moved, q);
+    sl_heap_init(&q->deferred, on_moved, q);
+    return q;
+}
+
+/* ---- the end ---- */
+
+static void drop_body(struct queue *q, uint32_t i)
+{
+    struct message *m = entry_at(q, i)->msg;
+    if (m != NULL)
+        message_unref(m);
+}
+
+static void drop_list(struct queue *q, const struct list *l)
+{
+    for (uint32_t i = l->head; i != 0; i = entry_at(q, i)->next)
+        drop_body(q, i);
+}
+
+static void drop_heap(struct queue *q, struct sl_heap *h)
+{
+    for (uint32_t n = 0; n < h->n; n++)
+        drop_body(q, h->nodes[n].item);
+    sl_heap_fini(h);
+}
+
+static void drop_leases(struct queue *q)
+{
+    for (uint32_t slot = 1; slot < q->n_leases; slot++) {
+        if (q->leases[slot].id != 0)
+            drop_body(q, q->leases[slot].entry);
+    }
+    sl_free(q->leases);
+}
+
+void queue_free(struct queue *q)
+{
+    if (q == NULL)
+        return;
+    for (uint32_t p = 0; p < PRIORITIES; p++) {
+        drop_list(q, &q->bands[p].fifo);
+        drop_heap(q, &q->bands[p].returned);
+        drop_heap(q, &q->bands[p].alone);
+    }
+    drop_list(q, &q->held);
+    drop_list(q, &q->dead);
+    drop_heap(q, &q->delayed);
+    drop_heap(q, &q->deferred);
+    drop_leases(q);
+    sl_timers_fini(&q->timers);
+    sl_slab_fini(&q->entries);
+    sl_slab_fini(&q->consumers);
+    sl_free(q->open);
+    sl_free(q);
+}
+
+/* ---- what it tells ---- */
+
+const struct queue_config *queue_config(const struct queue *q)
+{
+    return &q->cfg;
+}
+
+struct queue_counters *queue_counters(struct queue *q)
+{
+    return &q->counters;
+}
+
+/* Besides an entry: 16 bytes in a heap while it waits there. */
+static uint64_t heaps_bytes(const struct queue *q)
+{
+    uint64_t nodes = (uint64_t)q->delayed.cap + q->deferred.cap;
+    for (uint32_t p = 0; p < PRIORITIES; p++)
+        nodes += (uint64_t)q->bands[p].returned.cap + q->bands[p].alone.cap;
+    return nodes * sizeof(struct sl_heap_node);
+}
+
+void queue_depth(const struct queue *q, struct queue_depth *out)
+{
+    *out = (struct queue_depth){.bytes = q->bytes, .dead_bytes = q->dead_bytes};
+    memcpy(out->count, q->count, sizeof out->count);
+    out->memory = q->body_bytes + sl_slab_bytes(&q->entries) + heaps_bytes(q) +
+                  q->cap_leases * sizeof *q->leases;
+}

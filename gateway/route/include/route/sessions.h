@@ -1,0 +1,52 @@
+/* MQTT sessions by client id: what outlives a connection. For now: who holds
+ * the id, when the session ends, and the QoS 2 ids that came in.
+ *
+ * An inbound QoS 2 id is NEW until its batch is committed, then STORED, until
+ * PUBREL takes it away [MQTT-4.3.3-*]. A session with expiry 0 ends with its
+ * connection and is not persisted. */
+#ifndef ROUTE_SESSIONS_H
+#define ROUTE_SESSIONS_H
+
+#include "core/bytes.h"
+#include "core/err.h"
+
+struct session {
+    uint64_t number;       /* its name in the store; unique, never repeated */
+    uint64_t holder;       /* connection that holds it now; 0: none */
+    uint32_t expiry_s;     /* UINT32_MAX: never */
+    uint64_t ends_wall_ms; /* while absent; UINT64_MAX: never */
+    bool persistent;
+    struct sl_bytes client_id; /* owned */
+    uint16_t *ids;             /* sorted inbound QoS 2 ids */
+    uint32_t n_ids, cap_ids;
+    uint32_t heap_pos; /* sessions.c's */
+    uint32_t slot;     /* sessions.c's */
+};
+
+struct sessions;
+
+struct sessions *sessions_new(uint32_t max) SL_CHECK;
+void sessions_free(struct sessions *t);
+uint32_t sessions_count(const struct sessions *t);
+struct session *sessions_find(struct sessions *t, struct sl_bytes client_id);
+/* Copies the id. SL_EFULL at the limit; SL_EEXIST. */
+SL_CHECK int sessions_add(struct sessions *t, struct sl_bytes client_id, uint64_t number,
+                          struct session **out);
+void sessions_remove(struct sessions *t, struct session *s);
+/* The holder has left: the session ends at `ends_wall_ms` unless it is taken again. */
+void sessions_leave(struct sessions *t, struct session *s, uint64_t ends_wall_ms);
+/* Takes it (again) for a connection. */
+void sessions_take(struct sessions *t, struct session *s, uint64_t holder);
+/* One session whose time has come; NULL when there is none. The caller removes it. */
+struct session *sessions_expired(struct sessions *t, uint64_t wall_ms);
+uint64_t sessions_next_end(const struct sessions *t);
+/* Iterate: *pos starts at 0; NULL at the end. No change while iterating. */
+struct session *sessions_next(struct sessions *t, size_t *pos);
+
+bool session_has_id(const struct session *s, uint16_t packet_id);
+/* false: it was there already. */
+bool session_add_id(struct session *s, uint16_t packet_id);
+/* false: it was not there. */
+bool session_drop_id(struct session *s, uint16_t packet_id);
+
+#endif

@@ -1,0 +1,147 @@
+/* Entry values: encode, decode, update. */
+#include "store/entry.h"
+
+#define ENTRY_VERSION 1u
+#define FLAG_EXPIRES_RELATIVE 1u
+#define PRIORITY_MAX 9u
+
+/* The states on disk have numbers of their own, so that the queue's enum may change. */
+enum disk_state { DISK_READY, DISK_DELAYED, DISK_DEAD, DISK_NSTATES };
+
+static const enum queue_state k_states[DISK_NSTATES] = {
+    [DISK_READY] = QUEUE_READY,
+    [DISK_DELAYED] = QUEUE_DELAYED,
+    [DISK_DEAD] = QUEUE_DEAD,
+};
+
+static uint8_t disk_state_of(uint8_t queue_state)
+{
+    if (queue_state == QUEUE_DELAYED)
+        return DISK_DELAYED;
+    return queue_state == QUEUE_DEAD ? DISK_DEAD : DISK_READY;
+}
+
+int store_entry_decode(struct sl_bytes value, struct store_entry *out)
+{
+    struct sl_reader r = sl_reader_of(value);
+    uint8_t version = sl_rd_u8(&r);
+    uint8_t state = sl_rd_u8(&r);
+    uint8_t flags = sl_rd_u8(&r);
+    struct store_entry e = { .priority = sl_rd_u8(&r), .expires_relative = (flags & FLAG_EXPIRES_RELATIVE) != 0 };
+    e.attempts = sl_rd_u32le(&r);
+    e.record_bytes = sl_rd_u32le(&r);
+    (void)sl_rd_u32le(&r);
+    e.due_ms = sl_rd_u64le(&r);
+    e.expires_at = sl_rd_u64le(&r);
+    if (r.bad || version != ENTRY_VERSION || state >= DISK_NSTATES || e.priority > PRIORITY_MAX)
+        return SL_EFORMAT;
+    e.state = k_states[state];
+    e.history = sl_rd_bytes(&r, sl_reader_left(&r));
+    *out = e;
+    return SL_OK;
+}
+
+/* The fixed part; returns where the history begins. */
+static uint8_t *put_fixed(uint8_t *p, const struct store_entry *e)
+{
+    p = sl_wr_u8(p, ENTRY_VERSION);
+    p = sl_wr_u8(p, disk_state_of((uint8_t)e->state));
+    p = sl_wr_u8(p, e->expires_relative ? FLAG_EXPIRES_RELATIVE : 0);
+    p = sl_wr_u8(p, e->priority);
+    p = sl_wr_u32le(p, e->attempts);
+    p = sl_wr_u32le(p, e->record_bytes);
+    p = sl_wr_u32le(p, 0);
+    p = sl_wr_u64le(p, e->due_ms);
+    return sl_wr_u64le(p, e->expires_at);
+}
+
+void store_entry_encode(const struct batch_op *op, uint8_t out[STORE_ENTRY_FIXED])
+{
+    const struct message *m = op->msg;
+    uint8_t priority = message_priority(m);
+    struct store_entry e = {
+        .state = (enum queue_state)op->state,
+        .priority = priority > PRIORITY_MAX ? PRIORITY_MAX : priority,
+        .expires_relative = (message_flags(m) & MESSAGE_EXPIRES_RELATIVE) != 0,
+        .attempts = op->attempts,
+        .record_bytes = m->record_bytes,
+        .due_ms = op->due_ms,
+        .expires_at = message_expires_at(m),
+    };
+    put_fixed(out, &e);
+}
+
+/* ---- history ---- */
+
+/* A sliding window over the failures of two histories, oldest first. */
+struct failures {
+    struct batch_failure f[STORE_ENTRY_FAILURES];
+    uint32_t n;
+};
+
+static void failures_push(struct failures *all, const struct batch_failure *f)
+{
+    if (all->n > 0) {
+        const struct batch_failure *newest = &all->f[all->n - 1];
+        if (newest->wall_ms == f->wall_ms && newest->attempt == f->attempt)
+            return;
+    }
+    if (all->n == STORE_ENTRY_FAILURES) {
+        memmove(&all->f[0], &all->f[1], (STORE_ENTRY_FAILURES - 1) * sizeof all->f[0]);
+        all->n--;
+    }
+    all->f[all->n++] = *f;
+}
+
+/* What cannot be read ends the history; what stands before it is kept. */
+static void failures_read(struct failures *all, struct sl_bytes history)
+{
+    size_t pos = 0;
+    struct batch_failure f;
+    while (batch_failure_next(history, &pos, &f) == SL_OK)
+        failures_push(all, &f);
+}
+
+/* Of stderr only what the newest failure left is worth its bytes. */
+static uint8_t *put_failures(uint8_t *p, struct failures *all)
+{
+    for (uint32_t i = 0; i < all->n; i++) {
+        if (i + 1 < all->n)
+            all->f[i].tail = SL_BYTES_NONE;
+        p = batch_failure_write(p, &all->f[i]);
+    }
+    return p;
+}
+
+int store_entry_update(struct sl_bytes old, const struct batch_op *op, uint8_t out[STORE_ENTRY_MAX], size_t *n)
+{
+    struct store_entry e;
+    int err = store_entry_decode(old, &e);
+    if (err != SL_OK)
+        return err;
+    e.state = (enum queue_state)op->state;
+    e.attempts = op->attempts;
+    e.due_ms = op->due_ms;
+    struct failures all = { .n = 0 };
+    failures_read(&all, e.history);
+    if (op->note != NULL)
+        failures_read(&all, sl_bytes_of(op->note->bytes, op->note->n));
+    uint8_t *p = put_fixed(out, &e);
+    p = put_failures(p, &all);
+    *n = (size_t)(p - out);
+    return SL_OK;
+}
+
+void store_entry_restore(const struct store_entry *e, uint64_t id, struct queue_restored *out)
+{
+    *out = (struct queue_restored){
+        .id = id,
+        .bytes = (uint32_t)sizeof(struct message) + e->record_bytes,
+        .priority = e->priority,
+        .state = e->state,
+        .attempts = e->attempts,
+        .due_ms = e->due_ms,
+        .expires_at = e->expires_at,
+        .expires_relative = e->expires_relative,
+    };
+}

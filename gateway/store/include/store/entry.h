@@ -1,0 +1,40 @@
+/* The value of an entry on disk: what a queue must know of a message without
+ * reading its body, followed by the history of its failed attempts. FORMAT.md
+ * has the bytes. Pure. */
+#ifndef STORE_ENTRY_H
+#define STORE_ENTRY_H
+
+#include "hub/batch.h"
+
+#define STORE_ENTRY_FIXED 32u
+/* Failures kept per entry; the stderr tail is kept of the last one only. */
+#define STORE_ENTRY_FAILURES 16u
+#define STORE_ENTRY_MAX (STORE_ENTRY_FIXED + STORE_ENTRY_FAILURES * (BATCH_FAILURE_FIXED + BATCH_FAILURE_DETAIL_MAX) + BATCH_FAILURE_TAIL_MAX)
+
+struct store_entry {
+    enum queue_state state; /* READY, DELAYED or DEAD; LEASED is written as READY */
+    uint8_t priority;
+    bool expires_relative;
+    uint32_t attempts;
+    uint32_t record_bytes; /* of the message's record */
+    uint64_t due_ms;
+    uint64_t expires_at;
+    struct sl_bytes history; /* for batch_failure_next; a view */
+};
+
+/* SL_EFORMAT: not an entry of this format's major. The history is not looked at. */
+SL_CHECK int store_entry_decode(struct sl_bytes value, struct store_entry *out);
+
+/* The value of a new entry (BATCH_ENTRY): STORE_ENTRY_FIXED bytes. */
+void store_entry_encode(const struct batch_op *op, uint8_t out[STORE_ENTRY_FIXED]);
+
+/* The value after a BATCH_UPDATE: state, attempts and due time are replaced,
+ * the note is appended to the history, old failures leave it. A failure that
+ * is there already is not added twice: an update may be applied again. Returns
+ * the length; `out` must not overlap `old`. SL_EFORMAT leaves it unspecified. */
+SL_CHECK int store_entry_update(struct sl_bytes old, const struct batch_op *op, uint8_t out[STORE_ENTRY_MAX], size_t *n);
+
+/* What the queue is given at start. */
+void store_entry_restore(const struct store_entry *e, uint64_t id, struct queue_restored *out);
+
+#endif

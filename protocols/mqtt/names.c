@@ -1,0 +1,88 @@
+#include "mqtt/names.h"
+
+#include "core/utf8.h"
+
+static const char share[] = "$share/";
+#define SHARE_BYTES (sizeof share - 1)
+
+#define EACH_BYTE(c) (UINT64_C(0x0101010101010101) * (uint8_t)(c))
+
+/* Not 0 when one of the eight bytes is 0. */
+static uint64_t zero_byte(uint64_t w)
+{
+    return (w - EACH_BYTE(0x01)) & ~w & EACH_BYTE(0x80);
+}
+
+static uint64_t forbidden(uint64_t w)
+{
+    return zero_byte(w) | zero_byte(w ^ EACH_BYTE('+')) | zero_byte(w ^ EACH_BYTE('#'));
+}
+
+/* Eight bytes at a time, since every PUBLISH comes through here. One pass is
+ * enough for what nearly all topics are, plain ASCII; the others are looked at
+ * once more by the strict decoder. */
+bool mqtt_topic_valid(struct sl_bytes topic)
+{
+    uint64_t seen = 0, bad = 0, w;
+    size_t i = 0;
+    for (; topic.n - i >= sizeof w; i += sizeof w) {
+        memcpy(&w, topic.p + i, sizeof w);
+        seen |= w;
+        bad |= forbidden(w);
+    }
+    w = EACH_BYTE('a');
+    if (topic.n > i)
+        memcpy(&w, topic.p + i, topic.n - i);
+    bad |= forbidden(w);
+    if (topic.n == 0 || bad != 0)
+        return false;
+    return ((seen | w) & EACH_BYTE(0x80)) == 0 || sl_utf8_valid(topic);
+}
+
+bool mqtt_filter_is_shared(struct sl_bytes filter)
+{
+    return filter.n >= SHARE_BYTES && memcmp(filter.p, share, SHARE_BYTES) == 0;
+}
+
+bool mqtt_filter_has_wildcard(struct sl_bytes filter)
+{
+    for (size_t i = 0; i < filter.n; i++)
+        if (filter.p[i] == '+' || filter.p[i] == '#')
+            return true;
+    return false;
+}
+
+/* A wildcard fills its whole level; `#` is also the last [MQTT-4.7.1-1, -2]. */
+static bool wildcards_stand_alone(struct sl_bytes f)
+{
+    for (size_t i = 0; i < f.n; i++) {
+        if (f.p[i] != '+' && f.p[i] != '#')
+            continue;
+        bool starts_level = i == 0 || f.p[i - 1] == '/';
+        bool is_last = i + 1 == f.n;
+        bool ends_level = is_last || (f.p[i] == '+' && f.p[i + 1] == '/');
+        if (!starts_level || !ends_level)
+            return false;
+    }
+    return true;
+}
+
+/* What follows `$share/`: a group name without wildcards, then the filter. */
+static bool shared_parts_valid(struct sl_bytes rest)
+{
+    const uint8_t *slash = rest.n == 0 ? NULL : memchr(rest.p, '/', rest.n);
+    if (slash == NULL || slash == rest.p)
+        return false;
+    struct sl_bytes group = sl_bytes_of(rest.p, (size_t)(slash - rest.p));
+    struct sl_bytes filter = sl_bytes_of(slash + 1, rest.n - group.n - 1);
+    return filter.n > 0 && !mqtt_filter_has_wildcard(group) && wildcards_stand_alone(filter);
+}
+
+bool mqtt_filter_valid(struct sl_bytes filter)
+{
+    if (filter.n == 0 || !sl_utf8_valid(filter))
+        return false;
+    if (mqtt_filter_is_shared(filter))
+        return shared_parts_valid(sl_bytes_of(filter.p + SHARE_BYTES, filter.n - SHARE_BYTES));
+    return wildcards_stand_alone(filter);
+}

@@ -1,0 +1,171 @@
+/* The inside of a STOMP server session; shared by this room's session files.
+ *
+ *   OPENING ─CONNECT─▶ JUDGED ─connected()─▶ READY ─DISCONNECT─▶ LEAVING
+ *      │                 │                     │          (older answers first)
+ *      └─────────────────┴──── ERROR ──────────┴──▶ CLOSING ──▶ CLOSED
+ *
+ * An idle session is this struct alone: arena, input, output, ring and
+ * transactions are allocated when used and freed when they have been empty for
+ * STOMP_TRIM_MS. */
+#ifndef STOMP_SESSION_H
+#define STOMP_SESSION_H
+
+#include "protocols/protocol.h"
+#include "stomp/frame.h"
+
+#define STOMP_TRIM_MS              1000u
+#define STOMP_MAX_TRANSACTIONS     64u
+#define STOMP_MAX_TRANSACTION_NAME 256u
+/* Answers that one client may be owed: the caller stops reading long before. */
+#define STOMP_MAX_OWED       65536u
+#define STOMP_MAX_OWED_BYTES (1024u * 1024u)
+/* Output that a peer leaves unread; beyond it is cut off. */
+#define STOMP_MAX_OUTPUT (4u * 1024u * 1024u)
+
+enum stomp_state {
+    STOMP_OPENING,
+    STOMP_JUDGED, /* CONNECT was given out, connected() has not come */
+    STOMP_READY,
+    STOMP_LEAVING, /* DISCONNECT was read; nothing more is */
+    STOMP_CLOSING, /* the next event is PROTO_CLOSE, after PROTO_DISCONNECT if `goodbye` */
+    STOMP_CLOSED,
+};
+
+struct stomp_ring;
+struct stomp_transactions;
+
+/* What was fed and what is kept of it. The current frame starts in `kept` if
+ * that holds anything, else in `view`. */
+struct stomp_input {
+    struct sl_bytes view;
+    struct sl_buf kept;
+    struct stomp_scan scan; /* of the current frame */
+    uint32_t borrowed;      /* the last bytes of `kept` that also stand before `view` */
+    bool given;             /* the frame that `kept` starts with was given out */
+};
+
+struct stomp_session {
+    const struct protocol *protocol;
+    const struct proto_config *cfg;
+    struct stomp_input in;
+    struct sl_buf out;
+    struct stomp_arena *arena;
+    struct stomp_ring *ring;
+    struct stomp_transactions *transactions;
+    const char *reason; /* of PROTO_CLOSE */
+    uint64_t now_ms, last_in_ms, last_out_ms;
+    uint32_t beat_in_ms, beat_out_ms; /* negotiated; 0: none */
+    uint32_t ring_first;              /* token of the ring's oldest slot */
+    uint8_t state, version;
+    bool goodbye, paused;
+    bool fresh; /* connected() has no clock: heart-beats count from the next time told */
+};
+
+/* ---- input.c ---- */
+
+/* The next complete frame. SL_EMORE, SL_EPEER (in.scan.fault); *raw is then
+ * what was looked at. Its views live until stomp_input_release. */
+SL_CHECK int stomp_input_frame(struct stomp_input *in, const struct stomp_rules *r,
+                               struct sl_bytes *raw);
+/* The frame that was given out is done with. */
+void stomp_input_release(struct stomp_input *in);
+/* Copies what is left of the view. */
+void stomp_input_keep(struct stomp_input *in);
+/* Forgets everything. */
+void stomp_input_drop(struct stomp_input *in);
+
+/* ---- ring.c: answers leave in the order of their frames ---- */
+
+/* A frame whose answer is settled: its receipt (NULL: none) leaves when all
+ * older answers have. `last`: the session is over then. */
+void stomp_ring_settled(struct stomp_session *s, const struct stomp_frame *f, bool last);
+/* A frame that answer() will settle: the token, 0 when the ring is full. */
+SL_CHECK uint32_t stomp_ring_open(struct stomp_session *s, const struct stomp_frame *f);
+/* Settles an open slot and lets out what is ready. */
+void stomp_ring_answer(struct stomp_session *s, uint32_t token);
+/* The receipt that the slot's frame asked for; false if none. */
+bool stomp_ring_receipt(const struct stomp_session *s, uint32_t token, struct sl_bytes *receipt);
+bool stomp_ring_idle(const struct stomp_session *s); /* memory without content */
+void stomp_ring_free(struct stomp_session *s);
+
+/* ---- transactions.c: the names that are open ---- */
+
+bool stomp_transaction_is_open(const struct stomp_session *s, struct sl_bytes name);
+/* SL_EEXIST, SL_EFULL; copies the name. */
+SL_CHECK int stomp_transaction_open(struct stomp_session *s, struct sl_bytes name);
+/* SL_ENOENT. */
+SL_CHECK int stomp_transaction_close(struct stomp_session *s, struct sl_bytes name);
+void stomp_transactions_free(struct stomp_session *s);
+
+/* ---- errors.c: ERROR frames, after which nothing is processed ---- */
+
+enum stomp_error {
+    STOMP_E_FAULTS, /* below it: enum stomp_fault */
+    STOMP_E_NOT_CONNECTED = 32,
+    STOMP_E_CONNECTED_ALREADY,
+    STOMP_E_VERSION,
+    STOMP_E_HEADER_MISSING,
+    STOMP_E_HEADER_INVALID,
+    STOMP_E_DESTINATION,
+    STOMP_E_TOPIC,
+    STOMP_E_TRANSACTION_UNKNOWN,
+    STOMP_E_TRANSACTION_EXISTS,
+    STOMP_E_TRANSACTIONS_MANY,
+    STOMP_E_RECEIPTS_MANY,
+    STOMP_E_UNSUPPORTED,
+    STOMP_E_CONNECT_TIMEOUT,
+    STOMP_E_HEART_BEAT,
+    STOMP_E_CREDENTIALS,
+    STOMP_E_DENIED,
+    STOMP_E_CONNECTIONS_MANY,
+    STOMP_E_RATE,
+    STOMP_E_UNAVAILABLE,
+    STOMP_E_QUOTA,
+    STOMP_E_NOT_PERMITTED,
+    STOMP_E_TARGET,
+    STOMP_E_STORE,
+    STOMP_E_TAKEOVER,
+    STOMP_E_SHUTDOWN,
+    STOMP_E_ADMIN,
+    STOMP_E_MEMORY,
+    STOMP_E_EARLY_DATA,
+    STOMP_NERRORS
+};
+
+/* Writes ERROR and makes PROTO_CLOSE the next event. `head`: the offending
+ * frame's bytes, for its receipt and for the explanation; may be empty.
+ * `detail` ends the explanation; may be NULL. */
+void stomp_fail(struct stomp_session *s, enum stomp_error e, struct sl_bytes head,
+                const char *detail);
+/* The same for a frame that was taken apart; false, for handlers to return. */
+bool stomp_fail_frame(struct stomp_session *s, enum stomp_error e, const struct stomp_frame *f,
+                      const char *detail);
+/* The same for a frame that was answered with a refusal. */
+void stomp_fail_answer(struct stomp_session *s, enum stomp_error e, uint32_t token);
+/* Close without another word. */
+void stomp_close(struct stomp_session *s, const char *reason);
+
+/* ---- heartbeat.c ---- */
+
+/* From the client's `heart-beat` header; false when it is malformed. */
+bool stomp_heartbeat_agree(struct stomp_session *s, struct sl_bytes header);
+void stomp_heartbeat_tick(struct stomp_session *s);
+uint64_t stomp_heartbeat_deadline(const struct stomp_session *s);
+
+/* ---- frames, one function each: true when *ev is an event ---- */
+
+bool stomp_on_connect(struct stomp_session *s, const struct stomp_frame *f, struct proto_event *ev);
+void stomp_accept(struct stomp_session *s, const struct proto_connected *a);
+bool stomp_on_send(struct stomp_session *s, const struct stomp_frame *f, struct proto_event *ev);
+bool stomp_on_begin(struct stomp_session *s, const struct stomp_frame *f, struct proto_event *ev);
+bool stomp_on_commit(struct stomp_session *s, const struct stomp_frame *f, struct proto_event *ev);
+bool stomp_on_abort(struct stomp_session *s, const struct stomp_frame *f, struct proto_event *ev);
+bool stomp_on_disconnect(struct stomp_session *s, const struct stomp_frame *f,
+                         struct proto_event *ev);
+bool stomp_on_subscribe(struct stomp_session *s, const struct stomp_frame *f,
+                        struct proto_event *ev);
+bool stomp_on_unsubscribe(struct stomp_session *s, const struct stomp_frame *f,
+                          struct proto_event *ev);
+bool stomp_on_ack(struct stomp_session *s, const struct stomp_frame *f, struct proto_event *ev);
+
+#endif

@@ -1,0 +1,1 @@
+sluice_fuzz(config USES config core)

@@ -1,0 +1,6 @@
+set(MQTT_RECODE ${CMAKE_CURRENT_LIST_DIR}/../unit/mqtt_recode.c)
+sluice_fuzz(mqtt_packet USES mqtt SOURCES ${MQTT_RECODE})
+sluice_fuzz(mqtt_session USES mqtt SOURCES ${MQTT_RECODE})
+foreach(what mqtt_packet mqtt_session)
+  target_include_directories(fuzz_${what} PRIVATE ${CMAKE_CURRENT_LIST_DIR}/../unit)
+endforeach()

@@ -1,0 +1,1 @@
+sluice_fuzz(stomp_session USES stomp)

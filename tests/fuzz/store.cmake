@@ -1,0 +1,1 @@
+sluice_fuzz(store_record USES store)

@@ -1,0 +1,302 @@
+/* The fake disk: a model of the store that can be slow, full, broken, and cut
+ * off at any moment. What it has applied is all that a new boot knows. */
+#include "sim.h"
+
+static uint64_t key_of(uint64_t id, uint32_t queue)
+{
+    return id * SIM_QUEUES + queue;
+}
+
+static void put_entry(struct world *w, const struct batch_op *op)
+{
+    struct disk_entry *e = SL_NEW(struct disk_entry);
+    e->queue = op->queue - 1;
+    e->uid = uid_of(message_payload(op->msg));
+    e->r = (struct queue_restored){
+        .id = op->id,
+        .bytes = (uint32_t)message_bytes(op->msg),
+        .priority = message_priority(op->msg),
+        .state = (enum queue_state)op->state,
+        .attempts = op->attempts,
+        .due_ms = op->due_ms,
+        .expires_at = message_expires_at(op->msg),
+        .expires_relative = (message_flags(op->msg) & MESSAGE_EXPIRES_RELATIVE) != 0,
+    };
+    if (sl_idmap_get(&w->disk.entries, key_of(op->id, e->queue)) != NULL)
+        world_fail(w, "entry %016" PRIx64 " is written twice", op->id);
+    sl_idmap_put(&w->disk.entries, key_of(op->id, e->queue), e);
+    w->uids[e->uid].stored[e->queue]++;
+}
+
+static void update_entry(struct world *w, const struct batch_op *op)
+{
+    struct disk_entry *e = sl_idmap_get(&w->disk.entries, key_of(op->id, op->queue - 1));
+    if (e == NULL)
+        return; /* settled before it was ever written */
+    e->r.state = (enum queue_state)op->state;
+    e->r.attempts = op->attempts;
+    e->r.due_ms = op->due_ms;
+}
+
+static void settle_entry(struct world *w, const struct batch_op *op)
+{
+    struct disk_entry *e = sl_idmap_del(&w->disk.entries, key_of(op->id, op->queue - 1));
+    if (e == NULL)
+        return;
+    struct uid *u = &w->uids[e->uid];
+    u->stored[e->queue]--;
+    if (u->worked[e->queue] == 0)
+        u->left[e->queue]++;
+    sl_free(e);
+}
+
+static struct batch_note *copy_note(const struct batch_note *n)
+{
+    struct batch_note *c = sl_alloc(sizeof *c + n->n);
+    memcpy(c, n, sizeof *c + n->n);
+    return c;
+}
+
+static void drop_session(struct disk *d, uint64_t number)
+{
+    sl_free(sl_idmap_del(&d->sessions, number));
+    for (uint32_t id = 1; id < 65536 && d->qos2.used > 0; id++)
+        sl_idmap_del(&d->qos2, number << 16 | id);
+}
+
+static void drop_body(struct world *w, uint64_t id)
+{
+    struct message *m = sl_idmap_del(&w->disk.bodies, id);
+    for (uint32_t q = 0; q < SIM_QUEUES; q++) {
+        if (sl_idmap_get(&w->disk.entries, key_of(id, q)) != NULL)
+            world_fail(w, "the body of %016" PRIx64 " is dropped although queue q%u needs it", id, q);
+    }
+    if (m != NULL)
+        message_unref(m);
+}
+
+static void apply_op(struct world *w, const struct batch_op *op)
+{
+    struct disk *d = &w->disk;
+    struct message *copy;
+    switch ((enum batch_kind)op->kind) {
+    case BATCH_NONE:
+        break;
+    case BATCH_BODY:
+        if (message_from_record(message_record(op->msg), &copy) != SL_OK)
+            world_fail(w, "a record of our own is not well-formed");
+        sl_idmap_put(&d->bodies, op->id, copy);
+        break;
+    case BATCH_ENTRY:
+        put_entry(w, op);
+        break;
+    case BATCH_UPDATE:
+        update_entry(w, op);
+        break;
+    case BATCH_SETTLE:
+        settle_entry(w, op);
+        break;
+    case BATCH_BODY_DROP:
+        drop_body(w, op->id);
+        break;
+    case BATCH_SESSION:
+        sl_free(sl_idmap_del(&d->sessions, op->id));
+        sl_idmap_put(&d->sessions, op->id, copy_note(op->note));
+        break;
+    case BATCH_SESSION_DROP:
+        drop_session(d, op->id);
+        break;
+    case BATCH_QOS2_ADD:
+        sl_idmap_put(&d->qos2, op->id << 16 | op->packet_id, (void *)(uintptr_t)(op->id << 16 | op->packet_id));
+        break;
+    case BATCH_QOS2_DROP:
+        sl_idmap_del(&d->qos2, op->id << 16 | op->packet_id);
+        break;
+    }
+}
+
+static void apply(struct world *w, const struct batch *b)
+{
+    for (uint32_t i = 0; i < b->n; i++)
+        apply_op(w, &b->ops[i]);
+    w->disk.applied++;
+}
+
+static void on_submit(void *arg, struct batch *b)
+{
+    struct world *w = arg;
+    if (w->disk.pending != NULL)
+        world_fail(w, "two batches are under way");
+    w->disk.pending = b;
+}
+
+static int on_apply_here(void *arg, struct batch *b)
+{
+    struct world *w = arg;
+    if (w->disk.pending != NULL || w->disk.full || w->disk.broken || chance(w, 50))
+        return SL_EAGAIN;
+    b->took_us = 100 + pick(w, 300);
+    apply(w, b);
+    return SL_OK;
+}
+
+static void on_fetch(void *arg, struct batch_fetch *f)
+{
+    struct world *w = arg;
+    if (w->disk.fetches[f->queue] != NULL)
+        world_fail(w, "queue q%u fetches twice at once", f->queue);
+    w->disk.fetches[f->queue] = f;
+}
+
+/* Durability of these ends with the process: the queue itself is the store. */
+static void on_volatile(void *arg, struct batch *b)
+{
+    (void)arg;
+    (void)b;
+}
+
+void disk_io(struct world *w, struct hub_store_io *io)
+{
+    *io = (struct hub_store_io){ w, on_submit, on_apply_here, on_fetch, on_volatile };
+}
+
+static void finish_fetch(struct world *w, uint32_t queue)
+{
+    struct batch_fetch *f = w->disk.fetches[queue];
+    if (f == NULL)
+        return;
+    w->disk.fetches[queue] = NULL;
+    f->err = w->disk.broken ? SL_EIO : SL_OK;
+    for (uint32_t i = 0; i < f->n && f->err == SL_OK; i++) {
+        struct message *m = sl_idmap_get(&w->disk.bodies, f->ids[i]);
+        if (m == NULL && sl_idmap_get(&w->disk.entries, key_of(f->ids[i], queue)) != NULL)
+            world_fail(w, "the body of %016" PRIx64 " is asked for and not on the disk", f->ids[i]);
+        if (m != NULL && message_from_record(message_record(m), &f->msgs[i]) != SL_OK)
+            world_fail(w, "the body of %016" PRIx64 " is not well-formed", f->ids[i]);
+    }
+    hub_fetched(w->hub, f);
+}
+
+/* Sometimes the disk is full for a while; rarely it breaks for good. */
+static void change_health(struct world *w)
+{
+    struct disk *d = &w->disk;
+    if (w->calm) {
+        d->full = false;
+    } else if (d->full) {
+        d->full = !chance(w, 20);
+    } else if (chance(w, 2)) {
+        d->full = true;
+        w->counts[SIM_DISK_FAULTS]++;
+    } else if (!d->broken && sl_rng_below(&w->rng, 400) == 0) {
+        d->broken = true;
+        w->counts[SIM_DISK_FAULTS]++;
+    }
+}
+
+static bool has_bodies(const struct batch *b)
+{
+    for (uint32_t i = 0; i < b->n; i++) {
+        if (b->ops[i].kind == BATCH_BODY)
+            return true;
+    }
+    return false;
+}
+
+void disk_step(struct world *w)
+{
+    struct disk *d = &w->disk;
+    change_health(w);
+    for (uint32_t q = 0; q < SIM_QUEUES; q++)
+        finish_fetch(w, q);
+    struct batch *b = d->pending;
+    if (b == NULL)
+        return;
+    d->pending = NULL;
+    b->took_us = 100 + pick(w, 5000);
+    int err = SL_OK;
+    if (d->broken)
+        err = SL_EIO;
+    else if (d->full && (has_bodies(b) || chance(w, 30)))
+        err = SL_ENOSPC;
+    if (err == SL_OK)
+        apply(w, b);
+    else
+        d->refused++;
+    hub_committed(w->hub, b, err);
+}
+
+void disk_power_cut(struct world *w)
+{
+    struct disk *d = &w->disk;
+    if (d->pending != NULL && !d->broken && !d->full && chance(w, 50))
+        apply(w, d->pending); /* it was whole on the disk, only the answer is lost */
+    d->broken = false;
+}
+
+/* ---- a new boot reads what is there ---- */
+
+static int by_key(const void *a, const void *b)
+{
+    const struct disk_entry *const *x = a, *const *y = b;
+    uint64_t kx = key_of((*x)->r.id, (*x)->queue), ky = key_of((*y)->r.id, (*y)->queue);
+    return kx < ky ? -1 : kx > ky;
+}
+
+static void restore_entries(struct world *w)
+{
+    struct disk *d = &w->disk;
+    const struct disk_entry **all = sl_alloc((d->entries.used + 1) * sizeof *all);
+    struct disk_entry *e;
+    size_t n = 0, pos = 0;
+    while ((e = sl_idmap_next(&d->entries, &pos)) != NULL)
+        all[n++] = e;
+    qsort(all, n, sizeof *all, by_key);
+    for (size_t i = 0; i < n; i++) {
+        if (sl_idmap_get(&d->bodies, all[i]->r.id) == NULL)
+            world_fail(w, "entry %016" PRIx64 " has no body on the disk", all[i]->r.id);
+        if (hub_restore_entry(w->hub, all[i]->queue + 1, &all[i]->r) != SL_OK)
+            world_fail(w, "entry %016" PRIx64 " cannot be restored", all[i]->r.id);
+        w->accepted_base[all[i]->queue]++;
+    }
+    sl_free(all);
+}
+
+void disk_restore(struct world *w)
+{
+    struct disk *d = &w->disk;
+    memset(w->accepted_base, 0, sizeof w->accepted_base);
+    restore_entries(w);
+    for (size_t i = 0; i < d->sessions.cap; i++) {
+        const struct batch_note *n = d->sessions.slots[i].value;
+        if (n != NULL && hub_restore_session(w->hub, d->sessions.slots[i].key, sl_bytes_of(n->bytes, n->n)) != SL_OK)
+            world_fail(w, "a session cannot be restored");
+    }
+    for (size_t i = 0; i < d->qos2.cap; i++) {
+        uint64_t key = d->qos2.slots[i].key;
+        if (d->qos2.slots[i].value != NULL && hub_restore_qos2(w->hub, key >> 16, (uint16_t)key) != SL_OK)
+            world_fail(w, "QoS 2 id %u of session %" PRIx64 " cannot be restored", (unsigned)(key & 0xFFFF), key >> 16);
+    }
+}
+
+static void free_values(struct sl_idmap *m, void (*release)(void *))
+{
+    size_t pos = 0;
+    void *v;
+    while ((v = sl_idmap_next(m, &pos)) != NULL)
+        release(v);
+    sl_idmap_fini(m);
+}
+
+static void release_message(void *m)
+{
+    message_unref(m);
+}
+
+void disk_free(struct world *w)
+{
+    free_values(&w->disk.bodies, release_message);
+    free_values(&w->disk.entries, sl_free);
+    free_values(&w->disk.sessions, sl_free);
+    sl_idmap_fini(&w->disk.qos2);
+}

@@ -1,0 +1,288 @@
+/* The run of one seed: the world's making, its steps, its calm end. */
+#include "sim.h"
+
+#include <stdarg.h>
+
+#include "core/log.h"
+
+#define STEPS 400u
+
+void world_fail(const struct world *w, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    printf("seed %" PRIu64 ", boot %" PRIu64 ", step %" PRIu64 ": ", w->seed, w->boot, w->step);
+    vprintf(fmt, ap);
+    printf("\n  again: sim --seed %" PRIu64 "\n", w->seed);
+    va_end(ap);
+    fflush(stdout);
+    exit(1);
+}
+
+/* ---- time ---- */
+
+static void begin(struct world *w)
+{
+    w->now = sl_clock_advance(&w->clock, w->mono_us, w->wall_ms);
+    hub_begin(w->hub, &w->now);
+}
+
+static void pass(struct world *w, uint64_t us)
+{
+    w->mono_us += us;
+    w->wall_ms += us / 1000;
+    if (!w->calm && sl_rng_below(&w->rng, 500) == 0)
+        w->wall_ms += pick(w, 7200000); /* the wall clock jumps */
+}
+
+static void read_output(struct world *w)
+{
+    struct hub_client *c;
+    while ((c = hub_next_dirty(w->hub)) != NULL)
+        device_read(hub_client_arg(c));
+}
+
+/* Ends the turn as the shell does, as often as reading made new work. */
+void turn(struct world *w)
+{
+    hub_end(w->hub);
+    read_output(w);
+    begin(w);
+    hub_end(w->hub);
+    read_output(w);
+}
+
+/* ---- making ---- */
+
+static void make_queues(struct world *w)
+{
+    static const char *const names[SIM_QUEUES] = { "q0", "q1", "q2", "q3" };
+    static const enum queue_overflow overflows[] = { QUEUE_BLOCK, QUEUE_BLOCK, QUEUE_REJECT, QUEUE_DROP_OLDEST };
+    for (uint32_t i = 0; i < SIM_QUEUES; i++) {
+        w->queues[i] = (struct queue_config){
+            .name = names[i], .number = i + 1, .durable = i == 0 || chance(w, 80),
+            .max_messages = 4 + pick(w, 60), .max_bytes = 4096 + pick(w, 60000), .overflow = overflows[pick(w, 4)],
+            .max_attempts = 1 + pick(w, 4), .retry_initial_ms = 1 + pick(w, 300), .retry_max_ms = 2000,
+            .retry_factor = 1 + pick(w, 3), .retry_jitter = 0.2, .dead_max_messages = 100000,
+        };
+    }
+    for (uint32_t t = 0; t < SIM_TOPICS; t++)
+        w->topic_queues[t] = (uint8_t)(t == 0 ? 0 : 1 + pick(w, (1u << SIM_QUEUES) - 1));
+}
+
+static void make_devices(struct world *w)
+{
+    for (uint32_t i = 0; i < SIM_DEVICES; i++)
+        w->devices[i] = (struct device){ .w = w, .number = i, .stomp = i < 2, .v5 = chance(w, 50), .persistent = chance(w, 70) };
+}
+
+static void make_workers(struct world *w)
+{
+    for (uint32_t i = 0; i < SIM_WORKERS; i++) {
+        uint32_t concurrency = 1 + pick(w, 3);
+        w->workers[i] = (struct worker){
+            .w = w, .queue = i < SIM_QUEUES ? i : pick(w, SIM_QUEUES), .concurrency = concurrency,
+            .prefetch = concurrency + pick(w, 12), .limit_ms = chance(w, 60) ? 50 + pick(w, 400) : 0,
+        };
+    }
+}
+
+static void make_listeners(struct world *w)
+{
+    struct proto_config session = {
+        .max_message = 4096, .partial_packet = 65536, .connect_timeout_ms = 10000, .reject_grace_ms = 1000,
+        .receive_maximum = SIM_INFLIGHT, .topic_alias_max = 4, .max_headers = 32, .max_header_bytes = 1024,
+        .session_expiry_max_s = UINT32_MAX, .server_name = "sim",
+    };
+    w->mqtt = (struct hub_listener){ .protocol = &mqtt_protocol, .session = session, .park_max = 1 + pick(w, 40), .park_bytes = 16384, .meaning = true };
+    w->stomp = w->mqtt;
+    w->stomp.protocol = &stomp_protocol;
+}
+
+/* ---- boots ---- */
+
+static void boot(struct world *w)
+{
+    struct hub_config cfg = {
+        .boot = ++w->boot, .seed = sl_rng_u64(&w->rng), .memory_bytes = chance(w, 50) ? 20000 : 8u << 20,
+        .commit_delay_us = 200, .max_sessions = 100, .max_connections = 100,
+    };
+    disk_io(w, &cfg.store);
+    w->hub = hub_new(&cfg);
+    w->clock = (struct sl_clock){ 0 };
+    begin(w);
+    for (uint32_t i = 0; i < SIM_QUEUES; i++)
+        (void)hub_add_queue(w->hub, &w->queues[i]);
+    for (uint32_t t = 0; t < SIM_TOPICS; t++) {
+        char filter[32];
+        snprintf(filter, sizeof filter, "t/%u", t);
+        for (uint32_t q = 0; q < SIM_QUEUES; q++) {
+            if ((w->topic_queues[t] & 1u << q) != 0 && hub_add_route(w->hub, filter, q) != SL_OK)
+                world_fail(w, "%s", "a route is refused");
+        }
+    }
+    disk_restore(w);
+}
+
+/* After a crash attempts may be fewer than charged (their record was not
+ * written), and nobody holds anything. Volatile queues start anew. */
+static void forget_charges(struct world *w)
+{
+    struct charge *c;
+    size_t pos = 0;
+    while ((c = sl_idmap_next(&w->charges, &pos)) != NULL) {
+        c->live = false;
+        c->least = 0;
+    }
+}
+
+static void forget_volatile(struct world *w)
+{
+    for (uint32_t uid = 0; uid < w->n_uids; uid++) {
+        for (uint32_t q = 0; q < SIM_QUEUES; q++) {
+            if (!w->queues[q].durable)
+                w->uids[uid].only_id[q] = 0;
+        }
+    }
+}
+
+/* The process is gone: connections, workers and memory with it. What the hub
+ * says while it is taken apart reaches nobody. */
+static void take_apart(struct world *w)
+{
+    struct disk *d = &w->disk;
+    for (uint32_t i = 0; i < SIM_DEVICES; i++) {
+        if (w->devices[i].client != NULL)
+            device_lost(&w->devices[i]);
+    }
+    for (uint32_t i = 0; i < SIM_WORKERS; i++) {
+        if (w->workers[i].consumer != 0)
+            hub_consumer_lost(w->hub, w->workers[i].consumer, &(struct hub_loss){ .charge_none = true });
+        w->workers[i].consumer = 0;
+        w->workers[i].n = 0;
+        w->workers[i].stale_lease = 0;
+    }
+    if (d->pending != NULL)
+        hub_committed(w->hub, d->pending, SL_EIO);
+    d->pending = NULL;
+    for (uint32_t q = 0; q < SIM_QUEUES; q++) {
+        if (d->fetches[q] != NULL) {
+            d->fetches[q]->err = SL_EIO;
+            hub_fetched(w->hub, d->fetches[q]);
+        }
+        d->fetches[q] = NULL;
+    }
+    hub_free(w->hub);
+}
+
+static void crash(struct world *w)
+{
+    w->counts[SIM_CRASHES]++;
+    disk_power_cut(w);
+    take_apart(w);
+    forget_charges(w);
+    forget_volatile(w);
+    boot(w);
+}
+
+/* ---- steps ---- */
+
+static void event(struct world *w)
+{
+    uint32_t r = pick(w, 1000);
+    if (r < 420)
+        device_step(w, &w->devices[pick(w, SIM_DEVICES)]);
+    else if (r < 720)
+        worker_step(w, &w->workers[pick(w, SIM_WORKERS)]);
+    else if (r < 880)
+        disk_step(w);
+    else if (r < 990)
+        pass(w, sl_rng_below(&w->rng, chance(w, 20) ? 2000000 : 20000));
+    else if (r < 994 || hub_health(w->hub) == HUB_BROKEN)
+        crash(w);
+}
+
+static void step(struct world *w)
+{
+    w->step++;
+    begin(w);
+    event(w);
+    turn(w);
+    laws_after_step(w);
+    pass(w, pick(w, 500));
+}
+
+/* All is well from now on: everything accepted must come to its end. */
+static void calm_down(struct world *w)
+{
+    w->calm = true;
+    if (hub_health(w->hub) == HUB_BROKEN)
+        crash(w);
+    for (uint32_t i = 0; i < 600; i++) {
+        w->step++;
+        begin(w);
+        disk_step(w);
+        turn(w);
+        for (uint32_t k = 0; k < SIM_WORKERS; k++)
+            worker_finish(w, &w->workers[k]);
+        turn(w);
+        laws_after_step(w);
+        pass(w, 20000);
+    }
+    laws_at_end(w);
+}
+
+static void world_end(struct world *w)
+{
+    struct charge *c;
+    size_t pos = 0;
+    take_apart(w);
+    while ((c = sl_idmap_next(&w->charges, &pos)) != NULL)
+        sl_free(c);
+    sl_idmap_fini(&w->charges);
+    sl_idmap_fini(&w->ids_seen);
+    disk_free(w);
+    sl_free(w->uids);
+}
+
+static void run(uint64_t seed, uint64_t totals[8])
+{
+    struct world w = { .seed = seed, .mono_us = 1000000, .wall_ms = 1700000000000u };
+    sl_rng_seed(&w.rng, seed);
+    make_queues(&w);
+    make_devices(&w);
+    make_workers(&w);
+    make_listeners(&w);
+    boot(&w);
+    while (w.step < STEPS)
+        step(&w);
+    calm_down(&w);
+    for (int i = 0; i < 8; i++)
+        totals[i] += w.counts[i];
+    world_end(&w);
+}
+
+/* sim [--seed N] [--seeds COUNT] [--first N] */
+int main(int argc, char **argv)
+{
+    uint64_t first = 1, count = 1000, totals[8] = { 0 };
+    sl_log_to(NULL, NULL, SL_ERROR);
+    for (int i = 1; i + 1 < argc; i += 2) {
+        uint64_t v = strtoull(argv[i + 1], NULL, 10);
+        if (strcmp(argv[i], "--seed") == 0) {
+            first = v;
+            count = 1;
+        } else if (strcmp(argv[i], "--seeds") == 0) {
+            count = v;
+        } else if (strcmp(argv[i], "--first") == 0) {
+            first = v;
+        }
+    }
+    for (uint64_t seed = first; seed < first + count; seed++)
+        run(seed, totals);
+    printf("%" PRIu64 " seeds: acknowledged %" PRIu64 ", worked %" PRIu64 ", deliveries %" PRIu64 ", redeliveries %" PRIu64
+           ", worker deaths %" PRIu64 ", gateway crashes %" PRIu64 ", disk faults %" PRIu64 ", answers %" PRIu64 "; every law held\n",
+           count, totals[SIM_ACKED], totals[SIM_WORKED], totals[SIM_DELIVERIES], totals[SIM_REDELIVERIES], totals[SIM_DEATHS],
+           totals[SIM_CRASHES], totals[SIM_DISK_FAULTS], totals[SIM_ANSWERS]);
+    return 0;
+}

@@ -1,0 +1,15 @@
+# Real worker processes under the real nursery and hub; sans-I/O modes at every split.
+add_executable(pool_behave ${CMAKE_CURRENT_LIST_DIR}/../../tests/workers/behave.c)
+target_link_libraries(pool_behave PRIVATE sluice_warnings sluice_wire)
+
+sluice_test(test_pool USES pool SOURCES pool_world.c)
+#sluice_test(test_nursery USES pool)
+#sluice_test(test_pool_modes USES pool)
+#sluice_test(test_pool_held USES pool)
+#target_include_directories(test_pool_modes PRIVATE ${CMAKE_CURRENT_LIST_DIR}/../../gateway/pool)
+#target_include_directories(test_pool_held PRIVATE ${CMAKE_CURRENT_LIST_DIR}/../../gateway/pool)
+#target_include_directories(test_nursery PRIVATE ${CMAKE_CURRENT_LIST_DIR}/../../gateway/pool)
+foreach(test IN ITEMS test_pool)
+  target_compile_definitions(${test} PRIVATE BEHAVE="$<TARGET_FILE:pool_behave>")
+  add_dependencies(${test} pool_behave)
+endforeach()

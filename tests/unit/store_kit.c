@@ -1,0 +1,252 @@
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+
+#include <cmocka.h>
+#include <ftw.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "core/alloc.h"
+#include "store_kit.h"
+
+/* Memory when there is plenty of it: what is tested is the order of calls, not the disk. */
+static const char *base_dir(void)
+{
+    struct statvfs v;
+    if (getenv("TMPDIR") != NULL)
+        return getenv("TMPDIR");
+    if (access("/dev/shm", W_OK) == 0 && statvfs("/dev/shm", &v) == 0 && (uint64_t)v.f_bavail * v.f_frsize > (uint64_t)1 << 30)
+        return "/dev/shm";
+    return "/tmp";
+}
+
+void kit_dir_make(struct kit_dir *d)
+{
+    snprintf(d->path, sizeof d->path, "%s/sluice-store-XXXXXX", base_dir());
+    assert_non_null(mkdtemp(d->path));
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st;
+    (void)type;
+    (void)ftw;
+    return remove(path);
+}
+
+void kit_dir_remove(const struct kit_dir *d)
+{
+    nftw(d->path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+const char *kit_path(const char *dir, const char *name)
+{
+    static char paths[4][512];
+    static unsigned turn;
+    char *out = paths[turn++ % 4];
+    snprintf(out, sizeof paths[0], "%s/%s", dir, name);
+    return out;
+}
+
+struct store_config kit_config(const char *engine, const char *dir)
+{
+    return (struct store_config){
+        .engine = engine,
+        .dir = dir,
+        .node = "test",
+        .map_size_bytes = KIT_MAP_BYTES,
+        .reserve_bytes = KIT_RESERVE_BYTES,
+    };
+}
+
+struct store *kit_open(const char *engine, const char *dir)
+{
+    struct store_config cfg = kit_config(engine, dir);
+    struct store *st = NULL;
+    struct sl_buf why = { 0 };
+    int err = store_open(&cfg, &st, &why);
+    if (err != SL_OK)
+        fail_msg("store_open: %s: %.*s", sl_err_name(err), (int)sl_buf_len(&why), (const char *)why.p);
+    sl_buf_fini(&why);
+    return st;
+}
+
+struct message *kit_message(uint64_t id, size_t bytes)
+{
+    uint8_t *payload = sl_alloc(bytes);
+    for (size_t i = 0; i < bytes; i++)
+        payload[i] = (uint8_t)(id * 31 + i);
+    struct message_parts parts = {
+        .id = id,
+        .protocol = MESSAGE_MQTT5,
+        .qos = 1,
+        .priority = (uint8_t)(id % 10),
+        .flags = id % 2 == 0 ? MESSAGE_EXPIRES_RELATIVE : 0,
+        .accepted_at = 1000 + id,
+        .expires_at = id % 3 == 0 ? 5000 + id : 0,
+        .topic = sl_str("a/b"),
+        .client_id = sl_str("kit"),
+        .payload = sl_bytes_of(payload, bytes),
+    };
+    struct message *m = message_new(&parts);
+    sl_free(payload);
+    return m;
+}
+
+void kit_enqueue(struct batch *b, uint64_t id, uint32_t queue, size_t bytes)
+{
+    struct message *m = kit_message(id, bytes);
+    struct batch_op *op = batch_add(b, BATCH_BODY);
+    op->id = id;
+    op->msg = m;
+    b->bytes += m->record_bytes;
+    op = batch_add(b, BATCH_ENTRY);
+    op->id = id;
+    op->queue = queue;
+    op->state = QUEUE_READY;
+    op->msg = message_ref(m);
+}
+
+void kit_settle(struct batch *b, uint64_t id, uint32_t queue)
+{
+    struct batch_op *op = batch_add(b, BATCH_SETTLE);
+    op->id = id;
+    op->queue = queue;
+    batch_add(b, BATCH_BODY_DROP)->id = id;
+}
+
+void kit_update(struct batch *b, uint64_t id, uint32_t queue, uint32_t attempts, const char *tail)
+{
+    struct batch_failure f = {
+        .wall_ms = 7000 + attempts,
+        .attempt = attempts,
+        .cause = QUEUE_CAUSE_EXIT,
+        .detail = sl_str("exit 3"),
+        .tail = sl_str(tail),
+    };
+    struct batch_op *op = batch_add(b, BATCH_UPDATE);
+    op->id = id;
+    op->queue = queue;
+    op->state = QUEUE_DELAYED;
+    op->attempts = attempts;
+    op->due_ms = 9000 + attempts;
+    op->note = batch_failure_encode(&f);
+}
+
+void kit_session(struct batch *b, uint64_t number, const char *client_id)
+{
+    struct batch_session s = { .expiry_s = 60, .ends_wall_ms = UINT64_MAX, .client_id = sl_str(client_id) };
+    struct batch_op *op = batch_add(b, BATCH_SESSION);
+    op->id = number;
+    op->note = batch_session_encode(&s);
+}
+
+void kit_apply(struct store *st, struct batch *b)
+{
+    assert_int_equal(store_apply(st, b), SL_OK);
+    batch_reset(b);
+}
+
+/* ---- content ---- */
+
+struct telling {
+    struct store *st;
+    struct sl_buf out;
+};
+
+static int tell_queue(void *arg, uint32_t number, const char *name)
+{
+    struct telling *t = arg;
+    return sl_buf_printf(&t->out, "queue %" PRIu32 " %s\n", number, name);
+}
+
+static int tell_entry(void *arg, uint32_t queue, const struct queue_restored *r)
+{
+    static const char *const states[] = { "ready", "leased", "delayed", "dead" };
+    struct telling *t = arg;
+    struct sl_buf value = { 0 };
+    assert_int_equal(store_history(t->st, queue, r->id, &value), SL_OK);
+    uint64_t id = r->id;
+    struct message *m = NULL;
+    uint32_t entry = 0;
+    struct batch_fetch f = { .n = 1, .ids = &id, .entries = &entry, .msgs = &m };
+    store_fetch(t->st, &f);
+    assert_int_equal(f.err, SL_OK);
+    int err = sl_buf_printf(&t->out,
+                            "entry %" PRIx64 " queue=%" PRIu32 " %s attempts=%" PRIu32 " due=%" PRIu64 " record=%zu"
+                            " priority=%u expires=%" PRIu64 "%s body=%" PRIu32 " value=%zu\n",
+                            r->id, queue, states[r->state], r->attempts, r->due_ms, r->bytes - sizeof *m, r->priority, r->expires_at,
+                            r->expires_relative ? " relative" : "", m == NULL ? 0 : m->record_bytes, sl_buf_len(&value));
+    if (m != NULL)
+        message_unref(m);
+    sl_buf_fini(&value);
+    return err;
+}
+
+static int tell_session(void *arg, uint64_t number, struct sl_bytes record)
+{
+    struct telling *t = arg;
+    struct batch_session s;
+    assert_int_equal(batch_session_decode(record, &s), SL_OK);
+    return sl_buf_printf(&t->out, "session %" PRIu64 " %.*s\n", number, (int)s.client_id.n, (const char *)s.client_id.p);
+}
+
+static int tell_qos2(void *arg, uint64_t session, uint16_t packet_id)
+{
+    struct telling *t = arg;
+    return sl_buf_printf(&t->out, "qos2 %" PRIu64 " %u\n", session, packet_id);
+}
+
+char *kit_content(struct store *st)
+{
+    struct telling t = { .st = st };
+    struct store_loader l = { .arg = &t, .queue = tell_queue, .entry = tell_entry, .session = tell_session, .qos2 = tell_qos2 };
+    struct sl_buf why = { 0 };
+    int err = store_load(st, &l, &why);
+    if (err != SL_OK)
+        fail_msg("store_load: %s: %.*s", sl_err_name(err), (int)sl_buf_len(&why), (const char *)why.p);
+    sl_buf_fini(&why);
+    assert_int_equal(sl_buf_append(&t.out, "", 1), SL_OK);
+    char *text = sl_strdup((const char *)t.out.p + t.out.start);
+    sl_buf_fini(&t.out);
+    return text;
+}
+
+/* ---- scenario ---- */
+
+void kit_scenario(uint32_t i, struct batch *b)
+{
+    uint64_t first = (uint64_t)1 << 40 | (uint64_t)i * 10;
+    for (uint32_t k = 0; k < 4; k++)
+        kit_enqueue(b, first + k, 1 + k % 2, k == 3 ? 9000 : 100 + 50 * k);
+    if (i > 1)
+        kit_settle(b, first - 10, 1);
+    if (i > 2)
+        kit_update(b, first - 20 + 1, 2, i, "a line of stderr");
+    kit_session(b, i % 3, i % 2 == 0 ? "even" : "odd");
+    struct batch_op *op = batch_add(b, i % 4 == 0 ? BATCH_QOS2_DROP : BATCH_QOS2_ADD);
+    op->id = i % 3;
+    op->packet_id = (uint16_t)(i % 4 == 0 ? i - 3 : i);
+    if (i % 5 == 0)
+        batch_add(b, BATCH_SESSION_DROP)->id = 1;
+}
+
+char *kit_scenario_content(uint32_t n)
+{
+    struct store *oracle = kit_open("memory", "");
+    struct batch *b = batch_new();
+    for (uint32_t i = 1; i <= n; i++) {
+        kit_scenario(i, b);
+        kit_apply(oracle, b);
+    }
+    char *text = kit_content(oracle);
+    batch_free(b);
+    store_close(oracle);
+    return text;
+}

@@ -1,0 +1,43 @@
+/* What the store's tests share: directories that vanish, batches in one line,
+ * a store's whole content as text, and a scenario of batches whose outcome
+ * both engines must agree on. */
+#ifndef TESTS_STORE_KIT_H
+#define TESTS_STORE_KIT_H
+
+#include "store/store.h"
+
+#define KIT_MAP_BYTES ((uint64_t)64 * 1024 * 1024)
+#define KIT_RESERVE_BYTES ((uint64_t)1024 * 1024)
+
+struct kit_dir {
+    char path[256];
+};
+void kit_dir_make(struct kit_dir *d);
+void kit_dir_remove(const struct kit_dir *d);
+/* "<dir>/<name>" in a static buffer of four. */
+const char *kit_path(const char *dir, const char *name);
+
+struct store_config kit_config(const char *engine, const char *dir);
+/* Opens or fails the test with the reason. */
+struct store *kit_open(const char *engine, const char *dir);
+
+/* The caller owns the reference. Payload: `bytes` bytes made from the id. */
+struct message *kit_message(uint64_t id, size_t bytes);
+/* BODY and ENTRY. */
+void kit_enqueue(struct batch *b, uint64_t id, uint32_t queue, size_t bytes);
+void kit_settle(struct batch *b, uint64_t id, uint32_t queue); /* SETTLE and BODY_DROP */
+void kit_update(struct batch *b, uint64_t id, uint32_t queue, uint32_t attempts, const char *tail);
+void kit_session(struct batch *b, uint64_t number, const char *client_id);
+/* Applies, wants SL_OK, empties the batch. */
+void kit_apply(struct store *st, struct batch *b);
+
+/* Everything that load tells, one line each; the caller frees it. */
+char *kit_content(struct store *st);
+
+#define KIT_SCENARIO_BATCHES 12u
+/* Batch i (1 …) of a fixed story: messages enter, fail, are settled; sessions and ids come and go. */
+void kit_scenario(uint32_t i, struct batch *b);
+/* The content after the first n batches; the caller frees it. */
+char *kit_scenario_content(uint32_t n);
+
+#endif

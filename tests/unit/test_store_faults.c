@@ -1,0 +1,285 @@
+/* No room, and broken disks: what passes, what is latched, and that the
+ * reserve lets work be settled when nothing more can be taken in. The faultfs
+ * shim is linked into this program; FAULTFS says what fails next. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "store_kit.h"
+
+#define MIB ((uint64_t)1024 * 1024)
+
+struct fixture {
+    struct kit_dir dir;
+    struct store_config cfg;
+    struct store *st;
+    struct batch *b;
+};
+
+static void open_store(struct fixture *f)
+{
+    struct sl_buf why = { 0 };
+    assert_int_equal(store_open(&f->cfg, &f->st, &why), SL_OK);
+}
+
+static int setup(void **state)
+{
+    static struct fixture f;
+    kit_dir_make(&f.dir);
+    f.cfg = kit_config("lmdb", f.dir.path);
+    f.b = batch_new();
+    f.st = NULL;
+    unsetenv("FAULTFS");
+    *state = &f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    unsetenv("FAULTFS");
+    batch_free(f->b);
+    store_close(f->st);
+    kit_dir_remove(&f->dir);
+    return 0;
+}
+
+static void assert_entries(struct store *st, uint64_t n)
+{
+    struct store_info info;
+    assert_int_equal(store_info(st, &info), SL_OK);
+    assert_int_equal(info.entries, n);
+    assert_int_equal(info.bodies, n);
+}
+
+/* ---- no room passes ---- */
+
+static void a_write_without_room_changes_nothing_and_may_be_repeated(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const plans[] = { "write:1:ENOSPC", "write:1:EDQUOT" };
+    open_store(f);
+    for (uint64_t i = 0; i < SL_COUNT(plans); i++) {
+        kit_enqueue(f->b, i + 1, 1, 100);
+        setenv("FAULTFS", plans[i], 1);
+        assert_int_equal(store_apply(f->st, f->b), SL_ENOSPC);
+        assert_entries(f->st, i);
+        kit_apply(f->st, f->b);
+        assert_entries(f->st, i + 1);
+    }
+}
+
+static void a_file_that_cannot_grow_stops_intake_but_not_settling(void **state)
+{
+    struct fixture *f = *state;
+    open_store(f);
+    kit_enqueue(f->b, 1, 1, 100);
+    kit_apply(f->st, f->b);
+    store_close(f->st);
+    f->cfg.reserve_bytes = 32 * MIB; /* more than the file has now: it must grow */
+    f->cfg.map_size_bytes = 256 * MIB;
+    open_store(f);
+    for (uint64_t i = 2; i < 4; i++)
+        kit_enqueue(f->b, i, 1, 20 * MIB);
+    setenv("FAULTFS", "grow:1:ENOSPC:0", 1);
+    assert_int_equal(store_apply(f->st, f->b), SL_ENOSPC);
+    batch_reset(f->b);
+    kit_settle(f->b, 1, 1);
+    kit_apply(f->st, f->b);
+    assert_entries(f->st, 0);
+}
+
+static void a_disk_below_its_minimum_stops_intake_but_not_settling(void **state)
+{
+    struct fixture *f = *state;
+    open_store(f);
+    kit_enqueue(f->b, 1, 1, 100);
+    kit_apply(f->st, f->b);
+    store_close(f->st);
+    f->cfg.min_free_disk_bytes = UINT64_MAX / 4;
+    open_store(f);
+    kit_enqueue(f->b, 2, 1, 100);
+    assert_int_equal(store_apply(f->st, f->b), SL_ENOSPC);
+    batch_reset(f->b);
+    kit_settle(f->b, 1, 1);
+    kit_apply(f->st, f->b);
+}
+
+/* Fills until refused; returns how many messages went in. Batches of eight. */
+static uint64_t fill(struct fixture *f, uint64_t first)
+{
+    uint64_t id = first;
+    for (;;) {
+        for (uint64_t k = 0; k < 8; k++)
+            kit_enqueue(f->b, id + k, 1, 3000);
+        int err = store_apply(f->st, f->b);
+        batch_reset(f->b);
+        if (err != SL_OK) {
+            assert_int_equal(err, SL_ENOSPC);
+            return id - first;
+        }
+        id += 8;
+    }
+}
+
+static void a_full_map_stops_intake_and_the_reserve_settles_everything(void **state)
+{
+    struct fixture *f = *state;
+    f->cfg.map_size_bytes = 8 * MIB;
+    f->cfg.reserve_bytes = 2 * MIB;
+    open_store(f);
+    uint64_t first = 1, previous = 0;
+    for (int round = 0; round < 4; round++) {
+        uint64_t n = fill(f, first);
+        struct store_info info;
+        assert_int_equal(store_info(f->st, &info), SL_OK);
+        assert_true(info.used_bytes + f->cfg.reserve_bytes <= info.map_bytes);
+        assert_true(info.file_bytes <= info.map_bytes);
+        assert_true(n > 500 && (previous == 0 || n + 64 > previous)); /* it takes in again as much as before */
+        for (uint64_t id = first; id < first + n; id++)
+            kit_settle(f->b, id, 1); /* one batch that touches every page */
+        kit_apply(f->st, f->b);
+        assert_entries(f->st, 0);
+        first += n;
+        previous = n;
+    }
+}
+
+static void without_a_reserve_a_settle_batch_is_applied_in_halves(void **state)
+{
+    struct fixture *f = *state;
+    f->cfg.map_size_bytes = 2 * MIB;
+    f->cfg.reserve_bytes = 0;
+    open_store(f);
+    uint64_t n = fill(f, 1);
+    /* Single messages, until one more page is too much even for a copy. */
+    uint64_t id = n + 1;
+    int err = SL_OK;
+    while (err == SL_OK) {
+        kit_enqueue(f->b, id++, 1, 10);
+        err = store_apply(f->st, f->b);
+        batch_reset(f->b);
+    }
+    assert_int_equal(err, SL_ENOSPC);
+    for (uint64_t i = 1; i < id - 1; i++)
+        kit_update(f->b, i, 1, 1, "a tail that makes every entry longer, so that this batch needs room and not only gives it");
+    err = store_apply(f->st, f->b);
+    assert_true(err == SL_OK || err == SL_ENOSPC); /* never latched */
+    batch_reset(f->b);
+    for (uint64_t i = 1; i < id - 1; i++)
+        kit_settle(f->b, i, 1);
+    kit_apply(f->st, f->b);
+    assert_entries(f->st, 0);
+}
+
+static void the_halves_of_a_settle_batch_are_small_enough_one_day(void **state)
+{
+    struct fixture *f = *state;
+    open_store(f);
+    for (uint64_t i = 1; i <= 64; i++)
+        kit_enqueue(f->b, i, 1, 100);
+    kit_apply(f->st, f->b);
+    for (uint64_t i = 1; i <= 64; i++)
+        kit_settle(f->b, i, 1);
+    setenv("FAULTFS", "write:1:ENOSPC:3", 1);
+    kit_apply(f->st, f->b); /* whole, half and quarter fail; eighths pass */
+    assert_entries(f->st, 0);
+}
+
+static void intake_is_never_applied_in_halves(void **state)
+{
+    struct fixture *f = *state;
+    open_store(f);
+    kit_enqueue(f->b, 1, 1, 100);
+    kit_settle(f->b, 99, 1);
+    setenv("FAULTFS", "write:1:ENOSPC", 1);
+    assert_int_equal(store_apply(f->st, f->b), SL_ENOSPC);
+    assert_entries(f->st, 0);
+}
+
+/* ---- broken is latched ---- */
+
+static void every_failure_but_no_room_is_latched(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const plans[] = { "write:1:EIO", "write:1:EROFS", "sync:1:EIO", "write:2:EIO" /* the meta page */ };
+    uint64_t id = 1;
+    for (size_t i = 0; i < SL_COUNT(plans); i++) {
+        open_store(f);
+        kit_enqueue(f->b, id, 1, 100);
+        kit_apply(f->st, f->b);
+        kit_enqueue(f->b, id + 1, 1, 100);
+        setenv("FAULTFS", plans[i], 1);
+        assert_int_equal(store_apply(f->st, f->b), SL_EIO);
+        unsetenv("FAULTFS");
+        assert_int_equal(store_apply(f->st, f->b), SL_EIO); /* the disk is well again; we do not believe it */
+        batch_reset(f->b);
+        kit_settle(f->b, id, 1);
+        assert_int_equal(store_apply(f->st, f->b), SL_EIO);
+        batch_reset(f->b);
+        uint32_t number;
+        assert_int_equal(store_queue_number(f->st, "q", &number), SL_EIO);
+        store_close(f->st);
+        open_store(f);
+        assert_entries(f->st, id); /* only a restart clears it; what was acknowledged is there */
+        store_close(f->st);
+        f->st = NULL;
+        id++;
+    }
+}
+
+static void a_latched_store_fetches_nothing(void **state)
+{
+    struct fixture *f = *state;
+    open_store(f);
+    kit_enqueue(f->b, 1, 1, 100);
+    kit_apply(f->st, f->b);
+    kit_enqueue(f->b, 2, 1, 100);
+    setenv("FAULTFS", "sync:1:EIO", 1);
+    assert_int_equal(store_apply(f->st, f->b), SL_EIO);
+    uint64_t id = 1;
+    uint32_t entry = 0;
+    struct message *m = NULL;
+    struct batch_fetch fetch = { .n = 1, .ids = &id, .entries = &entry, .msgs = &m };
+    store_fetch(f->st, &fetch);
+    assert_int_equal(fetch.err, SL_EIO);
+    assert_null(m);
+}
+
+static void an_open_that_cannot_sync_fails_and_the_next_one_works(void **state)
+{
+    struct fixture *f = *state;
+    struct sl_buf why = { 0 };
+    setenv("FAULTFS", "sync:1:EIO:0", 1);
+    assert_int_not_equal(store_open(&f->cfg, &f->st, &why), SL_OK);
+    assert_true(sl_buf_len(&why) > 0);
+    sl_buf_fini(&why);
+    unsetenv("FAULTFS");
+    open_store(f);
+}
+
+#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(a_write_without_room_changes_nothing_and_may_be_repeated),
+        CASE(a_file_that_cannot_grow_stops_intake_but_not_settling),
+        CASE(a_disk_below_its_minimum_stops_intake_but_not_settling),
+        CASE(a_full_map_stops_intake_and_the_reserve_settles_everything),
+        CASE(without_a_reserve_a_settle_batch_is_applied_in_halves),
+        CASE(the_halves_of_a_settle_batch_are_small_enough_one_day),
+        CASE(intake_is_never_applied_in_halves),
+        CASE(every_failure_but_no_room_is_latched),
+        CASE(a_latched_store_fetches_nothing),
+        CASE(an_open_that_cannot_sync_fails_and_the_next_one_works),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,498 @@
+/* What store_open refuses, in which words, and that it leaves it untouched. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <lmdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/alloc.h"
+#include "store_kit.h"
+
+struct fixture {
+    struct kit_dir dir;
+    char data[300];
+};
+
+static int setup(void **state)
+{
+    static struct fixture f;
+    kit_dir_make(&f.dir);
+    snprintf(f.data, sizeof f.data, "%s/data", f.dir.path);
+    *state = &f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    kit_dir_remove(&f->dir);
+    return 0;
+}
+
+static void make_store(const struct fixture *f)
+{
+    struct store *st = kit_open("lmdb", f->data);
+    struct batch *b = batch_new();
+    for (uint32_t i = 1; i <= 3; i++) {
+        kit_scenario(i, b);
+        kit_apply(st, b);
+    }
+    batch_free(b);
+    store_close(st);
+}
+
+/* Opening fails with `err`, and the reason contains `words`. */
+static void assert_refused(const struct fixture *f, int err, const char *words)
+{
+    struct store_config cfg = kit_config("lmdb", f->data);
+    struct store *st = NULL;
+    struct sl_buf why = { 0 };
+    int got = store_open(&cfg, &st, &why);
+    char *text = sl_calloc(1, sl_buf_len(&why) + 1);
+    if (why.p != NULL)
+        memcpy(text, why.p + why.start, sl_buf_len(&why));
+    if (got != err || strstr(text, words) == NULL)
+        fail_msg("%s \"%s\", wanted %s \"%s\"", sl_err_name(got), text, sl_err_name(err), words);
+    assert_null(st);
+    sl_free(text);
+    sl_buf_fini(&why);
+}
+
+static const char *data_file(const struct fixture *f)
+{
+    return kit_path(f->data, "store/data.mdb");
+}
+
+static void overwrite(const struct fixture *f, off_t at, const void *p, size_t n)
+{
+    int fd = open(data_file(f), O_WRONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, p, n, at), n);
+    close(fd);
+}
+
+static uint64_t digest_of(const char *path)
+{
+    int fd = open(path, O_RDONLY);
+    assert_true(fd >= 0);
+    uint64_t h = 1469598103934665603u;
+    uint64_t words[8192];
+    ssize_t n;
+    while ((n = read(fd, words, sizeof words)) > 0) {
+        for (ssize_t i = 0; i < n / 8; i++)
+            h = (h ^ words[i]) * 1099511628211u;
+    }
+    close(fd);
+    return h;
+}
+
+static void assert_refused_untouched(const struct fixture *f, int err, const char *words)
+{
+    uint64_t before = digest_of(data_file(f));
+    assert_refused(f, err, words);
+    assert_true(digest_of(data_file(f)) == before);
+}
+
+/* ---- the good cases ---- */
+
+static void a_missing_directory_is_made_for_its_owner_alone(void **state)
+{
+    const struct fixture *f = *state;
+    store_close(kit_open("lmdb", f->data));
+    struct stat st;
+    assert_int_equal(stat(f->data, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0700);
+    assert_int_equal(stat(data_file(f), &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+}
+
+static void the_boot_number_rises_with_every_open(void **state)
+{
+    const struct fixture *f = *state;
+    for (uint64_t boot = 1; boot <= 3; boot++) {
+        struct store *st = kit_open("lmdb", f->data);
+        assert_int_equal(store_boot(st), boot);
+        store_close(st);
+    }
+}
+
+static void a_creation_that_was_cut_off_begins_anew(void **state)
+{
+    const struct fixture *f = *state;
+    assert_int_equal(mkdir(f->data, 0700), 0);
+    assert_int_equal(mkdir(kit_path(f->data, "store.new"), 0700), 0);
+    int fd = open(kit_path(f->data, "store.new/data.mdb"), O_WRONLY | O_CREAT, 0600);
+    assert_int_equal(write(fd, "half", 4), 4);
+    close(fd);
+    make_store(f);
+    struct stat st;
+    assert_int_not_equal(stat(kit_path(f->data, "store.new"), &st), 0);
+}
+
+static void a_second_opener_is_told_the_holder(void **state)
+{
+    const struct fixture *f = *state;
+    struct store *st = kit_open("lmdb", f->data);
+    char words[64];
+    snprintf(words, sizeof words, "in use by process %ld", (long)getpid());
+    assert_refused(f, SL_ELOCKED, words);
+    store_close(st);
+    store_close(kit_open("lmdb", f->data));
+}
+
+/* ---- damage and foreign files ---- */
+
+static void a_file_in_place_of_the_data_directory(void **state)
+{
+    const struct fixture *f = *state;
+    close(open(f->data, O_WRONLY | O_CREAT, 0600));
+    assert_refused(f, SL_EFORMAT, "is not a directory");
+}
+
+static void a_file_in_place_of_the_store(void **state)
+{
+    const struct fixture *f = *state;
+    assert_int_equal(mkdir(f->data, 0700), 0);
+    close(open(kit_path(f->data, "store"), O_WRONLY | O_CREAT, 0600));
+    assert_refused(f, SL_EFORMAT, "is not a directory, so it is not a sluice store");
+}
+
+static void a_store_without_its_file_is_not_begun_anew(void **state)
+{
+    const struct fixture *f = *state;
+    make_store(f);
+    assert_int_equal(unlink(data_file(f)), 0);
+    assert_refused(f, SL_EFORMAT, "has no data.mdb");
+}
+
+static void an_empty_file_is_not_begun_anew(void **state)
+{
+    const struct fixture *f = *state;
+    make_store(f);
+    assert_int_equal(truncate(data_file(f), 0), 0);
+    assert_refused_untouched(f, SL_EFORMAT, "ends after 0 bytes");
+}
+
+static void a_truncated_file(void **state)
+{
+    const struct fixture *f = *state;
+    make_store(f);
+    static const off_t lengths[] = { 100, 4096, 4200, 8192, 5 * 4096 + 17 };
+    for (size_t i = SL_COUNT(lengths); i-- > 0;) {
+        assert_int_equal(truncate(data_file(f), lengths[i]), 0);
+        assert_refused_untouched(f, SL_EFORMAT, lengths[i] >= 8192 ? "is cut short" : "is damaged");
+    }
+}
+
+static void garbage(void **state)
+{
+    const struct fixture *f = *state;
+    make_store(f);
+    char noise[8192];
+    memset(noise, 'x', sizeof noise);
+    overwrite(f, 0, noise, sizeof noise);
+    assert_refused_untouched(f, SL_EFORMAT, "is not a sluice store");
+}
+
+static void a_damaged_second_meta_page(void **state)
+{
+    const struct fixture *f = *state;
+    make_store(f);
+    overwrite(f, 4096 + 16, "xxxx", 4);
+    assert_refused_untouched(f, SL_EFORMAT, "second page");
+}
+
+static void another_page_size(void **state)
+{
+    const struct fixture *f = *state;
+    make_store(f);
+    uint32_t pages = 16384;
+    overwrite(f, 16 + 24, &pages, sizeof pages);
+    assert_refused_untouched(f, SL_EFORMAT, "has pages of 16384 bytes, this machine has");
+}
+
+static void another_word_size(void **state)
+{
+    const struct fixture *f = *state;
+    make_store(f);
+    uint32_t none = 0, magic = 0xBEEFC0DE;
+    overwrite(f, 16, &none, sizeof none);
+    overwrite(f, 12, &magic, sizeof magic);
+    assert_refused_untouched(f, SL_EFORMAT, "32-bit machine");
+}
+
+static void another_byte_order(void **state)
+{
+    const struct fixture *f = *state;
+    make_store(f);
+    uint32_t magic = 0xDEC0EFBE;
+    overwrite(f, 16, &magic, sizeof magic);
+    assert_refused_untouched(f, SL_EFORMAT, "another byte order");
+}
+
+/* ---- through LMDB ---- */
+
+struct raw {
+    MDB_env *env;
+    MDB_txn *txn;
+};
+
+static struct raw raw_open(const struct fixture *f)
+{
+    struct raw r;
+    assert_int_equal(mdb_env_create(&r.env), 0);
+    assert_int_equal(mdb_env_set_maxdbs(r.env, 8), 0);
+    assert_int_equal(mdb_env_set_mapsize(r.env, KIT_MAP_BYTES), 0);
+    assert_int_equal(mdb_env_open(r.env, kit_path(f->data, "store"), 0, 0600), 0);
+    assert_int_equal(mdb_txn_begin(r.env, NULL, 0, &r.txn), 0);
+    return r;
+}
+
+static void raw_close(struct raw *r)
+{
+    assert_int_equal(mdb_txn_commit(r->txn), 0);
+    mdb_env_close(r->env);
+}
+
+static MDB_dbi raw_tree(const struct raw *r, const char *name, unsigned flags)
+{
+    MDB_dbi dbi;
+    assert_int_equal(mdb_dbi_open(r->txn, name, flags, &dbi), 0);
+    return dbi;
+}
+
+static void set_format(const struct fixture *f, uint32_t major, uint32_t minor)
+{
+    struct raw r = raw_open(f);
+    uint8_t number[8];
+    sl_wr_u32le(sl_wr_u32le(number, major), minor);
+    MDB_val key = { 6, (char[]){ "format" } }, value = { sizeof number, number };
+    assert_int_equal(mdb_put(r.txn, raw_tree(&r, "meta", 0), &key, &value, 0), 0);
+    raw_close(&r);
+}
+
+static void a_newer_major_is_refused_and_named(void **state)
+{
+    const struct fixture *f = *state;
+    make_store(f);
+    set_format(f, 2, 5);
+    assert_refused_untouched(f, SL_EFORMAT, "format 2.5, written by a newer sluice");
+}
+
+static void a_newer_minor_opens_and_keeps_its_number(void **state)
+{
+    const struct fixture *f = *state;
+    make_store(f);
+    set_format(f, 1, 9);
+    struct store *st = kit_open("lmdb", f->data);
+    struct store_info info;
+    assert_int_equal(store_info(st, &info), SL_OK);
+    assert_int_equal(info.format_major, 1);
+    assert_int_equal(info.format_minor, 9);
+    store_close(st);
+}
+
+static void a_major_that_never_was_is_refused(void **state)
+{
+    const struct fixture *f = *state;
+    make_store(f);
+    set_format(f, 0, 3);
+    assert_refused_untouched(f, SL_EFORMAT, "format 0.3");
+}
+
+static void a_foreign_lmdb_file_is_left_alone(void **state)
+{
+    const struct fixture *f = *state;
+    assert_int_equal(mkdir(f->data, 0700), 0);
+    assert_int_equal(mkdir(kit_path(f->data, "store"), 0700), 0);
+    struct raw r = raw_open(f);
+    (void)raw_tree(&r, "somebody-elses", MDB_CREATE);
+    raw_close(&r);
+    assert_refused_untouched(f, SL_EFORMAT, "it has no tree \"meta\"");
+}
+
+static void a_tree_that_is_gone_is_damage(void **state)
+{
+    const struct fixture *f = *state;
+    make_store(f);
+    struct raw r = raw_open(f);
+    assert_int_equal(mdb_drop(r.txn, raw_tree(&r, "bodies", MDB_INTEGERKEY), 1), 0);
+    raw_close(&r);
+    assert_refused_untouched(f, SL_EFORMAT, "it has no tree \"bodies\"");
+}
+
+static void copy_file(const char *from, const char *to)
+{
+    char buf[65536];
+    size_t n;
+    FILE *in = fopen(from, "rb"), *out = fopen(to, "wb");
+    assert_non_null(in);
+    assert_non_null(out);
+    while ((n = fread(buf, 1, sizeof buf, in)) > 0)
+        assert_int_equal(fwrite(buf, 1, n, out), n);
+    fclose(in);
+    assert_int_equal(fclose(out), 0);
+}
+
+/* Written by the first release; this test stays for ever. */
+static void format_1_0_is_read(void **state)
+{
+    const struct fixture *f = *state;
+    if (sysconf(_SC_PAGESIZE) != 4096)
+        skip(); /* LMDB's files are of their machine's kind */
+    assert_int_equal(mkdir(f->data, 0700), 0);
+    assert_int_equal(mkdir(kit_path(f->data, "store"), 0700), 0);
+    copy_file(STORE_DATA "/store-1.0/data.mdb", data_file(f));
+    struct store *st = kit_open("lmdb", f->data);
+    assert_int_equal(store_boot(st), 2);
+    char *content = kit_content(st);
+    FILE *in = fopen(STORE_DATA "/store-1.0/content.txt", "r");
+    assert_non_null(in);
+    char expected[8192];
+    size_t n = fread(expected, 1, sizeof expected - 1, in);
+    expected[n] = '\0';
+    fclose(in);
+    assert_string_equal(content, expected);
+    sl_free(content);
+    store_close(st);
+}
+
+static int load(const struct fixture *f, struct sl_buf *why)
+{
+    struct store *st = kit_open("lmdb", f->data);
+    struct store_loader l = { 0 };
+    int err = store_load(st, &l, why);
+    store_close(st);
+    return err;
+}
+
+static void assert_load_refused(const struct fixture *f, const char *words)
+{
+    struct sl_buf why = { 0 };
+    assert_int_equal(load(f, &why), SL_EFORMAT);
+    assert_int_equal(sl_buf_append(&why, "", 1), SL_OK);
+    assert_non_null(strstr((const char *)why.p, words));
+    sl_buf_fini(&why);
+}
+
+static void an_entry_without_a_body_is_damage(void **state)
+{
+    const struct fixture *f = *state;
+    make_store(f);
+    uint64_t id = (uint64_t)1 << 40 | 11; /* of the first batch */
+    struct raw r = raw_open(f);
+    MDB_val key = { sizeof id, &id };
+    assert_int_equal(mdb_del(r.txn, raw_tree(&r, "bodies", MDB_INTEGERKEY), &key, NULL), 0);
+    raw_close(&r);
+    assert_load_refused(f, "message 000001000000000b has an entry but no body");
+}
+
+static void bodies_without_entries_are_dropped_at_start(void **state)
+{
+    const struct fixture *f = *state;
+    make_store(f);
+    struct raw r = raw_open(f);
+    MDB_dbi bodies = raw_tree(&r, "bodies", MDB_INTEGERKEY);
+    static const uint64_t alone[] = { 3, 4, (uint64_t)1 << 40 | 15, (uint64_t)9 << 40 };
+    for (size_t i = 0; i < SL_COUNT(alone); i++) {
+        uint64_t id = alone[i];
+        MDB_val key = { sizeof id, &id }, value = { 4, (char[]){ "body" } };
+        assert_int_equal(mdb_put(r.txn, bodies, &key, &value, 0), 0);
+    }
+    raw_close(&r);
+    struct sl_buf why = { 0 };
+    assert_int_equal(load(f, &why), SL_OK);
+    struct store *st = kit_open("lmdb", f->data);
+    struct store_info info;
+    assert_int_equal(store_info(st, &info), SL_OK);
+    assert_int_equal(info.bodies, 3 * 4 - 2);
+    char *content = kit_content(st), *expected = kit_scenario_content(3);
+    assert_string_equal(content, expected);
+    sl_free(content);
+    sl_free(expected);
+    store_close(st);
+}
+
+static void put_entry(const struct fixture *f, size_t key_bytes, const char *value, size_t n)
+{
+    make_store(f);
+    struct raw r = raw_open(f);
+    MDB_val key = { key_bytes, (char[]){ "\x7f" "aaaaaaaaaaaaaaa" } }, v = { n, (void *)(uintptr_t)value };
+    assert_int_equal(mdb_put(r.txn, raw_tree(&r, "entries", 0), &key, &v, 0), 0);
+    raw_close(&r);
+}
+
+static void an_unreadable_entry_is_damage(void **state)
+{
+    const struct fixture *f = *state;
+    put_entry(f, 12, "short", 5);
+    assert_load_refused(f, "is not readable");
+}
+
+static void an_entry_with_a_wrong_key_is_damage(void **state)
+{
+    const struct fixture *f = *state;
+    put_entry(f, 9, "x", 1);
+    assert_load_refused(f, "an entry's key has 9 bytes");
+}
+
+static void an_unreadable_body_is_fetched_as_nothing(void **state)
+{
+    const struct fixture *f = *state;
+    make_store(f);
+    uint64_t id = (uint64_t)1 << 40 | 11;
+    struct raw r = raw_open(f);
+    MDB_val key = { sizeof id, &id }, value = { 4, (char[]){ "body" } };
+    assert_int_equal(mdb_put(r.txn, raw_tree(&r, "bodies", MDB_INTEGERKEY), &key, &value, 0), 0);
+    raw_close(&r);
+    struct store *st = kit_open("lmdb", f->data);
+    struct message *m = NULL;
+    uint32_t entry = 0;
+    struct batch_fetch fetch = { .n = 1, .ids = &id, .entries = &entry, .msgs = &m };
+    store_fetch(st, &fetch);
+    assert_int_equal(fetch.err, SL_OK);
+    assert_null(m);
+    store_close(st);
+}
+
+#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(a_missing_directory_is_made_for_its_owner_alone),
+        CASE(the_boot_number_rises_with_every_open),
+        CASE(a_creation_that_was_cut_off_begins_anew),
+        CASE(a_second_opener_is_told_the_holder),
+        CASE(a_file_in_place_of_the_data_directory),
+        CASE(a_file_in_place_of_the_store),
+        CASE(a_store_without_its_file_is_not_begun_anew),
+        CASE(an_empty_file_is_not_begun_anew),
+        CASE(a_truncated_file),
+        CASE(garbage),
+        CASE(a_damaged_second_meta_page),
+        CASE(another_page_size),
+        CASE(another_word_size),
+        CASE(another_byte_order),
+        CASE(a_newer_major_is_refused_and_named),
+        CASE(a_newer_minor_opens_and_keeps_its_number),
+        CASE(a_major_that_never_was_is_refused),
+        CASE(a_foreign_lmdb_file_is_left_alone),
+        CASE(a_tree_that_is_gone_is_damage),
+        CASE(format_1_0_is_read),
+        CASE(an_entry_without_a_body_is_damage),
+        CASE(bodies_without_entries_are_dropped_at_start),
+        CASE(an_unreadable_entry_is_damage),
+        CASE(an_entry_with_a_wrong_key_is_damage),
+        CASE(an_unreadable_body_is_fetched_as_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
