@@ -83,23 +83,6 @@ void batch_cancel(struct batch *b, uint32_t i)
     b->live--;
 }
 
-void batch_absorb(struct batch *to, struct batch *from)
-{
-    for (uint32_t i = 0; i < from->n; i++) {
-        if (from->ops[i].kind == BATCH_NONE)
-            continue;
-        *batch_add(to, (enum batch_kind)from->ops[i].kind) = from->ops[i];
-        from->ops[i] = (struct batch_op){ .kind = BATCH_NONE };
-    }
-    for (uint32_t i = 0; i < from->n_tickets; i++)
-        batch_add_ticket(to, from->tickets[i]);
-    to->bytes += from->bytes;
-    if (to->opened_us == 0)
-        to->opened_us = from->opened_us;
-    from->live = from->n_tickets = 0;
-    from->bytes = 0;
-}
-
 void batch_add_ticket(struct batch *b, uint32_t ticket)
 {
     if (b->n_tickets == b->cap_tickets) {

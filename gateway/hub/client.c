@@ -131,7 +131,7 @@ void client_pump(struct hub_client *c)
 {
     struct proto_event ev;
     while (!c->closing) {
-        if (park_full(c)) {
+        if (park_full(c) && !c->l->protocol->over(c->s)) {
             c->l->protocol->hold(c->s);
             set_paused(c, true);
             break;
@@ -178,9 +178,18 @@ void client_answer(struct hub_client *c, uint32_t token, enum proto_result r)
         return;
     c->h->counters.publishes_answered += token != 0;
     c->l->protocol->answer(c->s, token, r, c->h->now.mono_ms);
+    c->stirred = true;
     client_dirty(c);
-    if (r != PROTO_ACCEPTED)
-        client_arm(c);
+}
+
+void clients_pump_stirred(struct hub *h)
+{
+    for (struct hub_client *c = h->dirty; c != NULL; c = c->dirty_next) {
+        if (!c->stirred)
+            continue;
+        c->stirred = false;
+        client_pump(c);
+    }
 }
 
 void client_tick(struct hub_client *c)
@@ -188,12 +197,6 @@ void client_tick(struct hub_client *c)
     if (c->closing)
         return;
     c->l->protocol->tick(c->s, c->h->now.mono_ms);
-    if (c->paused) {
-        client_arm(c);
-        if (sl_buf_len(c->l->protocol->output(c->s)) > 0)
-            client_dirty(c);
-        return;
-    }
     client_pump(c);
 }
 

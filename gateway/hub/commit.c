@@ -242,7 +242,7 @@ void commit_turn(struct hub *h)
         refuse_batch(h, c->open);
         return;
     }
-    if (c->stuck != NULL) {
+    if (c->stuck != NULL || c->settles != NULL) {
         stuck_retry(h);
         return;
     }
@@ -261,7 +261,7 @@ uint64_t commit_deadline_us(const struct hub *h)
     const struct commit *c = &h->commit;
     if (c->inflight != NULL || c->health == HUB_BROKEN)
         return UINT64_MAX;
-    if (c->stuck != NULL)
+    if (c->stuck != NULL || c->settles != NULL)
         return c->retry_ms * 1000;
     return c->open->live == 0 && c->open->n_tickets == 0 ? UINT64_MAX : c->open->opened_us + h->cfg.commit_delay_us;
 }

@@ -102,7 +102,6 @@ static void overdue(struct hub *h, struct hub_queue *hq)
     void *arg;
     while (queue_overdue(hq->q, &h->now, &slot, &arg)) {
         struct hub_consumer *hc = arg;
-        queue_counters(hq->q)->timed_out++;
         hc->ops->overdue(hc->arg);
     }
 }

@@ -47,6 +47,7 @@ void hub_free(struct hub *h)
     sl_free(h->scratch_count);
     batch_free(h->commit.open);
     batch_free(h->commit.stuck);
+    batch_free(h->commit.settles);
     batch_free(h->commit.spare);
     batch_free(h->commit.volatiles);
     route_free(h->routes);
@@ -173,6 +174,7 @@ void hub_end(struct hub *h)
         dispatch_hot(h);
         apply_volatiles(h);
     }
+    clients_pump_stirred(h);
     hub_refresh_memory(h);
 }
 
@@ -217,7 +219,7 @@ void hub_goodbye(struct hub *h)
 bool hub_flushed(const struct hub *h)
 {
     const struct commit *c = &h->commit;
-    return c->health == HUB_BROKEN || (c->inflight == NULL && c->stuck == NULL && c->open->live == 0 && c->open->n_tickets == 0);
+    return c->health == HUB_BROKEN || (c->inflight == NULL && c->stuck == NULL && c->settles == NULL && c->open->live == 0 && c->open->n_tickets == 0);
 }
 
 uint64_t hub_unanswered(const struct hub *h)

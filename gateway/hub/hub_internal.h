@@ -92,7 +92,8 @@ struct hub_client {
     struct hub_client *dirty_next;
     struct hub_client *waiting_prev, *waiting_next; /* list of those with parked offers */
     uint8_t protocol;            /* enum message_protocol */
-    bool connected, dirty, closing, held, paused, waiting;
+    bool connected, dirty, closing, paused, waiting;
+    bool stirred; /* its session may have events without new input */
     char peer[];
 };
 
@@ -109,6 +110,7 @@ struct commit {
     struct batch *open;      /* being filled */
     struct batch *inflight;  /* the store's */
     struct batch *stuck;     /* refused for lack of space: ours again, tried again at `retry_ms` */
+    struct batch *settles;   /* what makes room, when even that was refused */
     struct batch *spare;     /* kept for reuse */
     struct batch *volatiles; /* of non-durable queues, applied each turn */
     uint64_t next_seq;
@@ -220,6 +222,8 @@ void client_answer(struct hub_client *c, uint32_t token, enum proto_result r);
 /* Pulls the session's events until it has none or parking is full. */
 void client_pump(struct hub_client *c);
 void client_tick(struct hub_client *c);
+/* Those that were answered: an answer may be followed by events. */
+void clients_pump_stirred(struct hub *h);
 void client_arm(struct hub_client *c);
 
 /* ---- dispatch.c ---- */

@@ -70,9 +70,7 @@ void stuck_take(struct hub *h, struct batch *b)
         c->stuck = b;
         return;
     }
-    /* Settling alone found no room either: it goes again with what was settled since. */
-    batch_absorb(c->open, b);
-    batch_recycle(h, b);
+    c->settles = b; /* settling alone found no room either: it goes again, before what was settled since */
 }
 
 void stuck_released(struct hub *h)
@@ -80,7 +78,7 @@ void stuck_released(struct hub *h)
     struct commit *c = &h->commit;
     if (c->health != HUB_NO_SPACE)
         return;
-    if (c->stuck != NULL) {
+    if (c->stuck != NULL || c->settles != NULL) {
         c->retry_ms = h->now.mono_ms; /* settling made room: now the batch */
         return;
     }
@@ -89,23 +87,33 @@ void stuck_released(struct hub *h)
     sl_log(SL_INFO, "store_space_back", "%s", "action=\"intake goes on\"");
 }
 
+/* All that makes room, in the order in which it came. */
+static bool submit_settles(struct hub *h)
+{
+    struct commit *c = &h->commit;
+    struct batch *b = c->settles != NULL ? c->settles : batch_spare(h);
+    c->settles = NULL;
+    if (c->stuck != NULL)
+        (void)batch_take_settles(c->stuck, b);
+    (void)batch_take_settles(c->open, b);
+    if (b->live == 0) {
+        batch_recycle(h, b);
+        return false;
+    }
+    batch_submit(h, b);
+    return true;
+}
+
 void stuck_retry(struct hub *h)
 {
     struct commit *c = &h->commit;
     if (h->now.mono_ms < c->retry_ms)
         return;
     c->retry_ms = h->now.mono_ms + RETRY_MS;
-    c->settle_turn = !c->settle_turn;
-    struct batch *b = batch_spare(h);
-    if (c->settle_turn) {
-        uint32_t older = batch_take_settles(c->stuck, b); /* in the order in which they came */
-        if (batch_take_settles(c->open, b) + older > 0) {
-            batch_submit(h, b);
-            return;
-        }
-    }
-    batch_recycle(h, b);
-    b = c->stuck;
+    c->settle_turn = !c->settle_turn || c->stuck == NULL;
+    if (c->settle_turn && submit_settles(h))
+        return;
+    struct batch *b = c->stuck;
     c->stuck = NULL;
     batch_submit(h, b);
 }

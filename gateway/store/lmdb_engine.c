@@ -21,7 +21,7 @@
 #include "core/log.h"
 #include "lock.h"
 
-#define MAP_LEAST_BYTES (256u * 1024u)
+#define MAP_LEAST_BYTES 262144u
 #define READERS 16u
 #define BOOT_MAX ((1u << 24) - 1) /* ids are boot << 40 | sequence */
 #define QUEUE_NAME_MAX 255u

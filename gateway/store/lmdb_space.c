@@ -85,9 +85,9 @@ static uint64_t touched_by(const struct lmdb_store *l, const struct batch_op *op
     case BATCH_BODY: /* appended: shares its page unless it is large */
         return op->msg->record_bytes + (op->msg->record_bytes > l->page_bytes / 4 ? l->page_bytes : 64);
     case BATCH_ENTRY:
-        return 4 * STORE_ENTRY_FIXED;
+        return (uint64_t)4 * STORE_ENTRY_FIXED;
     case BATCH_SESSION:
-        return op->note->n + 2 * l->page_bytes;
+        return op->note->n + (uint64_t)2 * l->page_bytes;
     case BATCH_NONE:
         return 0;
     case BATCH_UPDATE:

@@ -16,7 +16,7 @@ static struct mqtt_ring *ring_with(uint32_t cap)
     ring->head = 1;
     ring->next = 1;
     ring->cap = cap;
-    ring->later = (struct sl_buf){0};
+    ring->later = (struct sl_buf){ 0 };
     return ring;
 }
 
@@ -50,7 +50,7 @@ uint32_t mqtt_ring_push(struct mqtt_ring **ring, struct mqtt_slot slot)
     if (token != 0)
         return token;
     /* After 2^32 slots: place 0 is left as one that says nothing. */
-    *mqtt_ring_at(*ring, 0) = (struct mqtt_slot){.type = 0, .state = MQTT_SLOT_READY};
+    *mqtt_ring_at(*ring, 0) = (struct mqtt_slot){ .type = 0, .state = MQTT_SLOT_READY };
     return add(ring, slot);
 }
 

@@ -14,7 +14,7 @@ struct job {
 
 static int encode(struct sl_buf *out, struct job job)
 {
-    struct mqtt_writer w = {NULL, 0, false};
+    struct mqtt_writer w = { NULL, 0, false };
     job.put(&w, job.version, job.packet);
     if (w.bad || w.n > MQTT_VARINT_MAX)
         return SL_EINVAL;
@@ -74,7 +74,7 @@ static void put_connect(struct mqtt_writer *w, enum mqtt_version v, const void *
 
 int mqtt_encode_connect(struct sl_buf *out, const struct mqtt_connect *p)
 {
-    return encode(out, (struct job){first_byte(MQTT_CONNECT, 0), p->version, put_connect, p});
+    return encode(out, (struct job){ first_byte(MQTT_CONNECT, 0), p->version, put_connect, p });
 }
 
 static void put_connack(struct mqtt_writer *w, enum mqtt_version v, const void *packet)
@@ -87,7 +87,7 @@ static void put_connack(struct mqtt_writer *w, enum mqtt_version v, const void *
 
 int mqtt_encode_connack(struct sl_buf *out, enum mqtt_version v, const struct mqtt_connack *p)
 {
-    return encode(out, (struct job){first_byte(MQTT_CONNACK, 0), v, put_connack, p});
+    return encode(out, (struct job){ first_byte(MQTT_CONNACK, 0), v, put_connack, p });
 }
 
 /* ---- PUBLISH and its answers ---- */
@@ -105,7 +105,7 @@ static void put_publish(struct mqtt_writer *w, enum mqtt_version v, const void *
 int mqtt_encode_publish(struct sl_buf *out, enum mqtt_version v, const struct mqtt_publish *p)
 {
     unsigned flags = (p->dup ? 8u : 0) | (p->qos & 3u) << 1 | (p->retain ? 1u : 0);
-    return encode(out, (struct job){first_byte(MQTT_PUBLISH, flags), v, put_publish, p});
+    return encode(out, (struct job){ first_byte(MQTT_PUBLISH, flags), v, put_publish, p });
 }
 
 /* The short forms: without properties, and without a reason when it is 0. */
@@ -123,7 +123,7 @@ static void put_ack(struct mqtt_writer *w, enum mqtt_version v, const void *pack
 int mqtt_encode_ack(struct sl_buf *out, enum mqtt_version v, const struct mqtt_ack *p)
 {
     unsigned flags = p->type == MQTT_PUBREL ? 2 : 0;
-    return encode(out, (struct job){first_byte(p->type, flags), v, put_ack, p});
+    return encode(out, (struct job){ first_byte(p->type, flags), v, put_ack, p });
 }
 
 /* ---- lists ---- */
@@ -147,7 +147,7 @@ static void put_subscribe(struct mqtt_writer *w, enum mqtt_version v, const void
 
 int mqtt_encode_subscribe(struct sl_buf *out, enum mqtt_version v, const struct mqtt_filters *p)
 {
-    return encode(out, (struct job){first_byte(MQTT_SUBSCRIBE, 2), v, put_subscribe, p});
+    return encode(out, (struct job){ first_byte(MQTT_SUBSCRIBE, 2), v, put_subscribe, p });
 }
 
 static void put_unsubscribe(struct mqtt_writer *w, enum mqtt_version v, const void *packet)
@@ -161,7 +161,7 @@ static void put_unsubscribe(struct mqtt_writer *w, enum mqtt_version v, const vo
 
 int mqtt_encode_unsubscribe(struct sl_buf *out, enum mqtt_version v, const struct mqtt_filters *p)
 {
-    return encode(out, (struct job){first_byte(MQTT_UNSUBSCRIBE, 2), v, put_unsubscribe, p});
+    return encode(out, (struct job){ first_byte(MQTT_UNSUBSCRIBE, 2), v, put_unsubscribe, p });
 }
 
 static void put_codes(struct mqtt_writer *w, enum mqtt_version v, const void *packet)
@@ -174,12 +174,12 @@ static void put_codes(struct mqtt_writer *w, enum mqtt_version v, const void *pa
 
 int mqtt_encode_suback(struct sl_buf *out, enum mqtt_version v, const struct mqtt_codes *p)
 {
-    return encode(out, (struct job){first_byte(MQTT_SUBACK, 0), v, put_codes, p});
+    return encode(out, (struct job){ first_byte(MQTT_SUBACK, 0), v, put_codes, p });
 }
 
 int mqtt_encode_unsuback(struct sl_buf *out, enum mqtt_version v, const struct mqtt_codes *p)
 {
-    return encode(out, (struct job){first_byte(MQTT_UNSUBACK, 0), v, put_codes, p});
+    return encode(out, (struct job){ first_byte(MQTT_UNSUBACK, 0), v, put_codes, p });
 }
 
 /* ---- DISCONNECT, AUTH, PINGREQ, PINGRESP ---- */
@@ -196,12 +196,12 @@ static void put_word(struct mqtt_writer *w, enum mqtt_version v, const void *pac
 
 int mqtt_encode_disconnect(struct sl_buf *out, enum mqtt_version v, const struct mqtt_word *p)
 {
-    return encode(out, (struct job){first_byte(MQTT_DISCONNECT, 0), v, put_word, p});
+    return encode(out, (struct job){ first_byte(MQTT_DISCONNECT, 0), v, put_word, p });
 }
 
 int mqtt_encode_auth(struct sl_buf *out, const struct mqtt_word *p)
 {
-    return encode(out, (struct job){first_byte(MQTT_AUTH, 0), MQTT_V5, put_word, p});
+    return encode(out, (struct job){ first_byte(MQTT_AUTH, 0), MQTT_V5, put_word, p });
 }
 
 static void put_nothing(struct mqtt_writer *w, enum mqtt_version v, const void *packet)
@@ -213,5 +213,5 @@ static void put_nothing(struct mqtt_writer *w, enum mqtt_version v, const void *
 
 int mqtt_encode_ping(struct sl_buf *out, enum mqtt_type type)
 {
-    return encode(out, (struct job){first_byte(type, 0), MQTT_V311, put_nothing, NULL});
+    return encode(out, (struct job){ first_byte(type, 0), MQTT_V311, put_nothing, NULL });
 }

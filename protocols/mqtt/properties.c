@@ -26,48 +26,46 @@ struct row {
 #define PUBLISHED (MQTT_PLACE_PUBLISH_UP | MQTT_PLACE_PUBLISH_DOWN | MQTT_PLACE_WILL)
 #define GREETING  (MQTT_PLACE_CONNECT | MQTT_PLACE_CONNACK)
 #define GOODBYE   (MQTT_PLACE_DISCONNECT_UP | MQTT_PLACE_DISCONNECT_DOWN)
+#define EXPLAINED (MQTT_PLACE_CONNACK | MQTT_PLACE_ACK | GOODBYE | MQTT_PLACE_AUTH)
 #define ANYWHERE                                                                                   \
     (PUBLISHED | GREETING | GOODBYE | MQTT_PLACE_ACK | MQTT_PLACE_SUBSCRIBE |                      \
      MQTT_PLACE_UNSUBSCRIBE | MQTT_PLACE_AUTH)
 
 /* Table 2-4. A subscription identifier travels up in SUBSCRIBE and down in
  * PUBLISH [MQTT-3.3.4-6]; a session expiry never down in DISCONNECT
- * [MQTT-3.14.2-2]; a server reference only down. */
+ * [MQTT-3.14.2-2]; a server reference only down. An alias of 0 is refused by
+ * name, with 0x94, where aliases are resolved. */
+/* clang-format off */
 static const struct row rows[MQTT_PROP_END] = {
-    [MQTT_PROP_PAYLOAD_FORMAT] = {KIND_U8,     0,  PUBLISHED,                                       0, 1              },
-    [MQTT_PROP_MESSAGE_EXPIRY] = {KIND_U32,    1,  PUBLISHED,                                       0, UINT32_MAX     },
-    [MQTT_PROP_CONTENT_TYPE] = {KIND_STRING, 0,  PUBLISHED,                                       0, 0              },
-    [MQTT_PROP_RESPONSE_TOPIC] = {KIND_STRING, 1,  PUBLISHED,                                       0, 0              },
-    [MQTT_PROP_CORRELATION_DATA] = {KIND_BINARY, 2,  PUBLISHED,                                       0, 0              },
-    [MQTT_PROP_SUBSCRIPTION_ID] = {KIND_VARINT, 2,  MQTT_PLACE_PUBLISH_DOWN | MQTT_PLACE_SUBSCRIBE,
-                                  1,                                                                   MQTT_VARINT_MAX},
-    [MQTT_PROP_SESSION_EXPIRY] = {KIND_U32,    3,  GREETING | MQTT_PLACE_DISCONNECT_UP,             0, UINT32_MAX     },
-    [MQTT_PROP_ASSIGNED_CLIENT_ID] = {KIND_STRING, 3,  MQTT_PLACE_CONNACK,                              0, 0              },
-    [MQTT_PROP_SERVER_KEEP_ALIVE] = {KIND_U16,    4,  MQTT_PLACE_CONNACK,                              0, UINT16_MAX     },
-    [MQTT_PROP_AUTH_METHOD] = {KIND_STRING, 4,  GREETING | MQTT_PLACE_AUTH,                      0, 0              },
-    [MQTT_PROP_AUTH_DATA] = {KIND_BINARY, 5,  GREETING | MQTT_PLACE_AUTH,                      0, 0              },
-    [MQTT_PROP_REQUEST_PROBLEM_INFO] = {KIND_U8,     5,  MQTT_PLACE_CONNECT,                              0, 1              },
-    [MQTT_PROP_WILL_DELAY] = {KIND_U32,    6,  MQTT_PLACE_WILL,                                 0, UINT32_MAX     },
-    [MQTT_PROP_REQUEST_RESPONSE_INFO] = {KIND_U8,     7,  MQTT_PLACE_CONNECT,                              0, 1              },
-    [MQTT_PROP_RESPONSE_INFO] = {KIND_STRING, 6,  MQTT_PLACE_CONNACK,                              0, 0              },
-    [MQTT_PROP_SERVER_REFERENCE] = {KIND_STRING, 7,  MQTT_PLACE_CONNACK | MQTT_PLACE_DISCONNECT_DOWN,
-                                  0,                                                                   0              },
-    [MQTT_PROP_REASON_STRING] = {KIND_STRING, 8,
-                                  MQTT_PLACE_CONNACK | MQTT_PLACE_ACK | GOODBYE | MQTT_PLACE_AUTH,  0,
-                                  0                                                                                   },
-    [MQTT_PROP_RECEIVE_MAXIMUM] = {KIND_U16,    8,  GREETING,                                        1, UINT16_MAX     },
-    [MQTT_PROP_TOPIC_ALIAS_MAXIMUM] = {KIND_U16,    9,  GREETING,                                        0, UINT16_MAX     },
- /* 0 is refused by name, with 0x94, where aliases are resolved. */
-    [MQTT_PROP_TOPIC_ALIAS] = {KIND_U16,    10, MQTT_PLACE_PUBLISH_UP | MQTT_PLACE_PUBLISH_DOWN, 0,
-                                  UINT16_MAX                                                                          },
-    [MQTT_PROP_MAXIMUM_QOS] = {KIND_U8,     11, MQTT_PLACE_CONNACK,                              0, 1              },
-    [MQTT_PROP_RETAIN_AVAILABLE] = {KIND_U8,     12, MQTT_PLACE_CONNACK,                              0, 1              },
-    [MQTT_PROP_USER] = {KIND_PAIR,   0,  ANYWHERE,                                        0, 0              },
-    [MQTT_PROP_MAXIMUM_PACKET_SIZE] = {KIND_U32,    13, GREETING,                                        1, UINT32_MAX     },
-    [MQTT_PROP_WILDCARD_AVAILABLE] = {KIND_U8,     14, MQTT_PLACE_CONNACK,                              0, 1              },
-    [MQTT_PROP_SUBSCRIPTION_IDS_AVAILABLE] = {KIND_U8,     15, MQTT_PLACE_CONNACK,                              0, 1              },
-    [MQTT_PROP_SHARED_AVAILABLE] = {KIND_U8,     16, MQTT_PLACE_CONNACK,                              0, 1              },
+    [MQTT_PROP_PAYLOAD_FORMAT] =              { KIND_U8,     0,  PUBLISHED, 0, 1 },
+    [MQTT_PROP_MESSAGE_EXPIRY] =              { KIND_U32,    1,  PUBLISHED, 0, UINT32_MAX },
+    [MQTT_PROP_CONTENT_TYPE] =                { KIND_STRING, 0,  PUBLISHED, 0, 0 },
+    [MQTT_PROP_RESPONSE_TOPIC] =              { KIND_STRING, 1,  PUBLISHED, 0, 0 },
+    [MQTT_PROP_CORRELATION_DATA] =            { KIND_BINARY, 2,  PUBLISHED, 0, 0 },
+    [MQTT_PROP_SUBSCRIPTION_ID] =             { KIND_VARINT, 2,  MQTT_PLACE_PUBLISH_DOWN | MQTT_PLACE_SUBSCRIBE, 1, MQTT_VARINT_MAX },
+    [MQTT_PROP_SESSION_EXPIRY] =              { KIND_U32,    3,  GREETING | MQTT_PLACE_DISCONNECT_UP, 0, UINT32_MAX },
+    [MQTT_PROP_ASSIGNED_CLIENT_ID] =          { KIND_STRING, 3,  MQTT_PLACE_CONNACK, 0, 0 },
+    [MQTT_PROP_SERVER_KEEP_ALIVE] =           { KIND_U16,    4,  MQTT_PLACE_CONNACK, 0, UINT16_MAX },
+    [MQTT_PROP_AUTH_METHOD] =                 { KIND_STRING, 4,  GREETING | MQTT_PLACE_AUTH, 0, 0 },
+    [MQTT_PROP_AUTH_DATA] =                   { KIND_BINARY, 5,  GREETING | MQTT_PLACE_AUTH, 0, 0 },
+    [MQTT_PROP_REQUEST_PROBLEM_INFO] =        { KIND_U8,     5,  MQTT_PLACE_CONNECT, 0, 1 },
+    [MQTT_PROP_WILL_DELAY] =                  { KIND_U32,    6,  MQTT_PLACE_WILL, 0, UINT32_MAX },
+    [MQTT_PROP_REQUEST_RESPONSE_INFO] =       { KIND_U8,     7,  MQTT_PLACE_CONNECT, 0, 1 },
+    [MQTT_PROP_RESPONSE_INFO] =               { KIND_STRING, 6,  MQTT_PLACE_CONNACK, 0, 0 },
+    [MQTT_PROP_SERVER_REFERENCE] =            { KIND_STRING, 7,  MQTT_PLACE_CONNACK | MQTT_PLACE_DISCONNECT_DOWN, 0, 0 },
+    [MQTT_PROP_REASON_STRING] =               { KIND_STRING, 8,  EXPLAINED, 0, 0 },
+    [MQTT_PROP_RECEIVE_MAXIMUM] =             { KIND_U16,    8,  GREETING, 1, UINT16_MAX },
+    [MQTT_PROP_TOPIC_ALIAS_MAXIMUM] =         { KIND_U16,    9,  GREETING, 0, UINT16_MAX },
+    [MQTT_PROP_TOPIC_ALIAS] =                 { KIND_U16,    10, MQTT_PLACE_PUBLISH_UP | MQTT_PLACE_PUBLISH_DOWN, 0, UINT16_MAX },
+    [MQTT_PROP_MAXIMUM_QOS] =                 { KIND_U8,     11, MQTT_PLACE_CONNACK, 0, 1 },
+    [MQTT_PROP_RETAIN_AVAILABLE] =            { KIND_U8,     12, MQTT_PLACE_CONNACK, 0, 1 },
+    [MQTT_PROP_USER] =                        { KIND_PAIR,   0,  ANYWHERE, 0, 0 },
+    [MQTT_PROP_MAXIMUM_PACKET_SIZE] =         { KIND_U32,    13, GREETING, 1, UINT32_MAX },
+    [MQTT_PROP_WILDCARD_AVAILABLE] =          { KIND_U8,     14, MQTT_PLACE_CONNACK, 0, 1 },
+    [MQTT_PROP_SUBSCRIPTION_IDS_AVAILABLE] =  { KIND_U8,     15, MQTT_PLACE_CONNACK, 0, 1 },
+    [MQTT_PROP_SHARED_AVAILABLE] =            { KIND_U8,     16, MQTT_PLACE_CONNACK, 0, 1 },
 };
+/* clang-format on */
 
 void mqtt_props_init(struct mqtt_props *props)
 {
@@ -318,7 +316,7 @@ static void put_single(struct mqtt_writer *w, const struct mqtt_props *props)
 
 void mqtt_put_props(struct mqtt_writer *w, const struct mqtt_props *props)
 {
-    struct mqtt_writer count = {NULL, 0, false};
+    struct mqtt_writer count = { NULL, 0, false };
     if (props != NULL) {
         put_single(&count, props);
         put_repeated(&count, props);

@@ -45,7 +45,7 @@ static bool on_release(struct mqtt_session *s, struct mqtt_frame *f, struct prot
     uint32_t token = mqtt_owe(s, MQTT_PUBCOMP, ack.packet_id);
     if (token == 0)
         return false;
-    *ev = (struct proto_event){.kind = PROTO_RELEASE, .token = token};
+    *ev = (struct proto_event){ .kind = PROTO_RELEASE, .token = token };
     ev->u.packet_id = ack.packet_id;
     return true;
 }
@@ -69,7 +69,7 @@ static void on_ping(struct mqtt_session *s, struct mqtt_frame *f)
     if (mqtt_decode_ping(f) != SL_OK)
         mqtt_fail_frame(s, f);
     else
-        mqtt_send(s, sl_bytes_of((uint8_t[]){MQTT_PINGRESP << 4, 0}, 2));
+        mqtt_send(s, sl_bytes_of((uint8_t[]){ MQTT_PINGRESP << 4, 0 }, 2));
 }
 
 static void fill_disconnect(const struct mqtt_session *s, const struct mqtt_word *word,
@@ -77,7 +77,7 @@ static void fill_disconnect(const struct mqtt_session *s, const struct mqtt_word
 {
     uint32_t expiry = mqtt_props_number(&word->props, MQTT_PROP_SESSION_EXPIRY, 0);
     uint32_t most = s->cfg->session_expiry_max_s;
-    *ev = (struct proto_event){.kind = PROTO_DISCONNECT};
+    *ev = (struct proto_event){ .kind = PROTO_DISCONNECT };
     ev->u.disconnect = (struct proto_disconnect){
         .publish_will = word->reason != MQTT_SUCCESS,
         .has_expiry = mqtt_props_has(&word->props, MQTT_PROP_SESSION_EXPIRY),
@@ -177,7 +177,7 @@ static bool next_close(struct mqtt_session *s, struct proto_event *ev)
     if (s->state == MQTT_CLOSED)
         return false;
     s->state = MQTT_CLOSED;
-    *ev = (struct proto_event){.kind = PROTO_CLOSE};
+    *ev = (struct proto_event){ .kind = PROTO_CLOSE };
     ev->u.reason = s->close_word;
     return true;
 }
@@ -223,11 +223,11 @@ struct bye {
 };
 
 static const struct bye byes[] = {
-    [PROTO_BYE_TAKEOVER] = {MQTT_SESSION_TAKEN_OVER,    MQTT_SERVER_BUSY,        "session_taken_over"   },
-    [PROTO_BYE_SHUTDOWN] = {MQTT_SERVER_SHUTTING_DOWN,  MQTT_SERVER_UNAVAILABLE, "shutdown"             },
-    [PROTO_BYE_ADMIN] = {MQTT_ADMINISTRATIVE_ACTION, MQTT_BANNED,             "administrative_action"},
-    [PROTO_BYE_QUOTA] = {MQTT_QUOTA_EXCEEDED,        MQTT_QUOTA_EXCEEDED,     "quota_exceeded"       },
-    [PROTO_BYE_STORE] = {MQTT_IMPLEMENTATION_ERROR,  MQTT_SERVER_UNAVAILABLE, "store_unavailable"    },
+    [PROTO_BYE_TAKEOVER] = { MQTT_SESSION_TAKEN_OVER, MQTT_SERVER_BUSY, "session_taken_over" },
+    [PROTO_BYE_SHUTDOWN] = { MQTT_SERVER_SHUTTING_DOWN, MQTT_SERVER_UNAVAILABLE, "shutdown" },
+    [PROTO_BYE_ADMIN] = { MQTT_ADMINISTRATIVE_ACTION, MQTT_BANNED, "administrative_action" },
+    [PROTO_BYE_QUOTA] = { MQTT_QUOTA_EXCEEDED, MQTT_QUOTA_EXCEEDED, "quota_exceeded" },
+    [PROTO_BYE_STORE] = { MQTT_IMPLEMENTATION_ERROR, MQTT_SERVER_UNAVAILABLE, "store_unavailable" },
 };
 
 static void session_shutdown(struct proto_session *p, enum proto_bye why)
@@ -299,10 +299,12 @@ static void session_tick(struct proto_session *p, uint64_t now_ms)
     struct mqtt_session *s = mqtt_session_of(p);
     if (mqtt_over(s))
         return;
-    if (now_ms >= s->close_at_ms)
-        mqtt_close(s, s->state == MQTT_OPEN ? s->close_word : "connect_timeout");
-    else
+    if (now_ms < s->close_at_ms)
         check_silence(s, now_ms);
+    else if (s->state == MQTT_OPEN)
+        mqtt_fail(s, s->close_reason, mqtt_reason_word(s->close_reason));
+    else
+        mqtt_close(s, "connect_timeout");
     if (now_ms >= s->heard_ms + IDLE_MS)
         trim(s);
 }
@@ -315,10 +317,8 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 static uint64_t session_deadline(const struct proto_session *p)
 {
     const struct mqtt_session *s = const_session_of(p);
-    /* An answer may have ended the connection: a tick at once lets the caller
-     * pull PROTO_CLOSE. While it does not pull, asking would not help. */
     if (mqtt_over(s))
-        return s->state == MQTT_CLOSING && !s->paused ? 0 : UINT64_MAX;
+        return UINT64_MAX;
     uint64_t trim_at = can_trim(s) ? s->heard_ms + IDLE_MS : UINT64_MAX;
     return earlier(earlier(s->close_at_ms, silence_deadline(s)), trim_at);
 }
@@ -336,6 +336,11 @@ static size_t session_buffered(const struct proto_session *p)
     return sl_buf_len(&const_session_of(p)->part);
 }
 
+static bool session_over(const struct proto_session *p)
+{
+    return mqtt_over(const_session_of(p));
+}
+
 const struct protocol mqtt_protocol = {
     .name = "mqtt",
     .session_new = session_new,
@@ -343,6 +348,7 @@ const struct protocol mqtt_protocol = {
     .feed = mqtt_feed,
     .next = session_next,
     .hold = mqtt_hold,
+    .over = session_over,
     .connected = mqtt_connected,
     .answer = mqtt_answer,
     .shutdown = session_shutdown,

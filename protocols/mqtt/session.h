@@ -27,7 +27,7 @@ struct mqtt_session {
     struct mqtt_ring *ring;
     struct mqtt_aliases *aliases;
     struct message_header *headers; /* of the last PUBLISH */
-    const char *close_word;         /* why a close is decided or planned */
+    const char *close_word;         /* once CLOSING */
     uint64_t heard_ms;
     uint64_t close_at_ms; /* connect timeout, reject grace; UINT64_MAX: none */
     uint32_t client_max_packet;
@@ -36,6 +36,7 @@ struct mqtt_session {
     uint16_t publishes_open; /* MQTT 5: QoS 1 and 2 without PUBACK or PUBCOMP */
     uint8_t state;           /* enum mqtt_state */
     uint8_t version;         /* enum mqtt_version, of the CONNECT */
+    uint8_t close_reason;    /* of the reject grace */
     bool paused;
     bool silence_from_now; /* the keep-alive clock starts at the next tick */
     bool id_was_empty, keep_alive_capped, expiry_capped, expiry_was_zero;

@@ -60,7 +60,7 @@ void mqtt_close(struct mqtt_session *s, const char *word)
 void mqtt_fail(struct mqtt_session *s, enum mqtt_reason reason, const char *word)
 {
     if (s->version == MQTT_V5 && s->state == MQTT_OPEN)
-        mqtt_send(s, sl_bytes_of((uint8_t[]){MQTT_DISCONNECT << 4, 1, (uint8_t)reason}, 3));
+        mqtt_send(s, sl_bytes_of((uint8_t[]){ MQTT_DISCONNECT << 4, 1, (uint8_t)reason }, 3));
     else if (s->version == MQTT_V5 && !mqtt_over(s))
         mqtt_refuse_connect(s, (uint8_t)reason, word);
     mqtt_close(s, word);
@@ -84,7 +84,8 @@ uint32_t mqtt_owe(struct mqtt_session *s, enum mqtt_type type, uint16_t packet_i
         mqtt_fail(s, MQTT_QUOTA_EXCEEDED, "too_many_unanswered");
         return 0;
     }
-    return mqtt_ring_push(&s->ring, (struct mqtt_slot){.type = (uint8_t)type, .value = packet_id});
+    return mqtt_ring_push(&s->ring,
+                          (struct mqtt_slot){ .type = (uint8_t)type, .value = packet_id });
 }
 
 void mqtt_send_in_order(struct mqtt_session *s, struct sl_bytes packet)
@@ -97,9 +98,9 @@ void mqtt_send_in_order(struct mqtt_session *s, struct sl_bytes packet)
         mqtt_fail(s, MQTT_QUOTA_EXCEEDED, "too_many_unanswered");
         return;
     }
-    mqtt_ring_push(&s->ring, (struct mqtt_slot){.type = MQTT_SUBACK,
-                                                .state = MQTT_SLOT_READY,
-                                                .value = (uint32_t)packet.n});
+    mqtt_ring_push(&s->ring, (struct mqtt_slot){ .type = MQTT_SUBACK,
+                                                 .state = MQTT_SLOT_READY,
+                                                 .value = (uint32_t)packet.n });
     int err = sl_buf_append_bytes(&s->ring->later, packet);
     SL_ASSERT(err == SL_OK);
 }
@@ -173,14 +174,14 @@ struct verdict {
 };
 
 static const struct verdict verdicts[] = {
-    [PROTO_ACCEPTED] = {MQTT_SUCCESS,                 MQTT_SUCCESS,              MQTT_SLOT_READY   },
-    [PROTO_NO_TAKER] = {MQTT_NO_MATCHING_SUBSCRIBERS, MQTT_SUCCESS,              MQTT_SLOT_READY   },
-    [PROTO_UNKNOWN_ID] = {MQTT_SUCCESS,                 MQTT_PACKET_ID_NOT_FOUND,  MQTT_SLOT_READY   },
-    [PROTO_REFUSED_QUOTA] = {MQTT_QUOTA_EXCEEDED,          MQTT_QUOTA_EXCEEDED,       MQTT_SLOT_WITHHELD},
-    [PROTO_REFUSED_DENIED] = {MQTT_NOT_AUTHORIZED,          MQTT_NOT_AUTHORIZED,       MQTT_SLOT_CLOSE   },
-    [PROTO_REFUSED_TARGET] = {MQTT_TOPIC_NAME_INVALID,      MQTT_TOPIC_NAME_INVALID,   MQTT_SLOT_CLOSE   },
-    [PROTO_REFUSED_STORE] = {MQTT_IMPLEMENTATION_ERROR,    MQTT_IMPLEMENTATION_ERROR,
-                        MQTT_SLOT_WITHHELD                                                         },
+    [PROTO_ACCEPTED] = { MQTT_SUCCESS, MQTT_SUCCESS, MQTT_SLOT_READY },
+    [PROTO_NO_TAKER] = { MQTT_NO_MATCHING_SUBSCRIBERS, MQTT_SUCCESS, MQTT_SLOT_READY },
+    [PROTO_UNKNOWN_ID] = { MQTT_SUCCESS, MQTT_PACKET_ID_NOT_FOUND, MQTT_SLOT_READY },
+    [PROTO_REFUSED_QUOTA] = { MQTT_QUOTA_EXCEEDED, MQTT_QUOTA_EXCEEDED, MQTT_SLOT_WITHHELD },
+    [PROTO_REFUSED_DENIED] = { MQTT_NOT_AUTHORIZED, MQTT_NOT_AUTHORIZED, MQTT_SLOT_CLOSE },
+    [PROTO_REFUSED_TARGET] = { MQTT_TOPIC_NAME_INVALID, MQTT_TOPIC_NAME_INVALID, MQTT_SLOT_CLOSE },
+    [PROTO_REFUSED_STORE] = { MQTT_IMPLEMENTATION_ERROR, MQTT_IMPLEMENTATION_ERROR,
+                              MQTT_SLOT_WITHHELD },
 };
 
 static void judge(const struct mqtt_session *s, struct mqtt_slot *slot, enum proto_result r)
@@ -198,20 +199,29 @@ static void judge(const struct mqtt_session *s, struct mqtt_slot *slot, enum pro
 /* A client of 3.1.1 cannot be told; it is let go after a while, and sends
  * what was not acknowledged again (decision 17). What closes when its turn
  * comes waits no longer than this for the answers before it. */
-static void plan_close(struct mqtt_session *s, const struct mqtt_slot *slot, uint64_t now_ms)
+static void plan_close(struct mqtt_session *s, uint8_t reason, uint64_t now_ms)
 {
     if (s->close_at_ms != UINT64_MAX)
         return;
     s->close_at_ms = now_ms + s->cfg->reject_grace_ms;
-    s->close_word = mqtt_reason_word(slot->reason);
+    s->close_reason = reason;
 }
 
 /* A QoS 0 publish is owed no answer; one that its sender must not make ends
- * the connection all the same (3.1.1: section 3.3.5). */
-static void judge_unanswered(struct mqtt_session *s, enum proto_result r)
+ * the connection all the same (3.1.1: section 3.3.5), after the answers that
+ * are owed before it. */
+static void judge_unanswered(struct mqtt_session *s, enum proto_result r, uint64_t now_ms)
 {
-    if (r == PROTO_REFUSED_DENIED || r == PROTO_REFUSED_TARGET)
-        mqtt_fail(s, verdicts[r].publish, mqtt_reason_word(verdicts[r].publish));
+    if (r != PROTO_REFUSED_DENIED && r != PROTO_REFUSED_TARGET)
+        return;
+    if (owes_too_much(s)) {
+        mqtt_fail(s, MQTT_QUOTA_EXCEEDED, "too_many_unanswered");
+        return;
+    }
+    mqtt_ring_push(&s->ring,
+                   (struct mqtt_slot){ .state = MQTT_SLOT_CLOSE, .reason = verdicts[r].publish });
+    plan_close(s, verdicts[r].publish, now_ms);
+    flush(s);
 }
 
 void mqtt_answer(struct proto_session *p, uint32_t token, enum proto_result r, uint64_t now_ms)
@@ -220,13 +230,13 @@ void mqtt_answer(struct proto_session *p, uint32_t token, enum proto_result r, u
     if (mqtt_over(s))
         return;
     if (token == 0) {
-        judge_unanswered(s, r);
+        judge_unanswered(s, r, now_ms);
         return;
     }
     struct mqtt_slot *slot = mqtt_ring_at(s->ring, token);
     SL_ASSERT(slot != NULL && slot->state == MQTT_SLOT_WAITING && slot->type != MQTT_SUBACK);
     judge(s, slot, r);
     if (slot->state == MQTT_SLOT_WITHHELD || slot->state == MQTT_SLOT_CLOSE)
-        plan_close(s, slot, now_ms);
+        plan_close(s, slot->reason, now_ms);
     flush(s);
 }

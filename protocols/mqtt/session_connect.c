@@ -5,7 +5,7 @@
 
 void mqtt_refuse_connect(struct mqtt_session *s, uint8_t code, const char *word)
 {
-    uint8_t packet[] = {MQTT_CONNACK << 4, 3, 0, code, 0};
+    uint8_t packet[] = { MQTT_CONNACK << 4, 3, 0, code, 0 };
     bool v5 = s->version == MQTT_V5;
     packet[1] = v5 ? 3 : 2; /* 3.1.1 has no property length */
     mqtt_send(s, sl_bytes_of(packet, v5 ? 5 : 4));
@@ -87,7 +87,7 @@ static void fill_will(struct mqtt_session *s, const struct mqtt_will *will,
 
 static void fill_event(struct mqtt_session *s, const struct mqtt_connect *c, struct proto_event *ev)
 {
-    *ev = (struct proto_event){.kind = PROTO_CONNECT};
+    *ev = (struct proto_event){ .kind = PROTO_CONNECT };
     ev->u.connect = (struct proto_connect){
         .client_id = c->client_id,
         .clean_start = c->clean_start,
@@ -158,7 +158,7 @@ static void put_changes(const struct mqtt_session *s, struct sl_bytes client_id,
 
 static void welcome(struct mqtt_session *s, const struct proto_connected *a)
 {
-    struct mqtt_connack ack = {.session_present = a->session_present, .code = MQTT_SUCCESS};
+    struct mqtt_connack ack = { .session_present = a->session_present, .code = MQTT_SUCCESS };
     mqtt_props_init(&ack.props);
     put_capabilities(s, &ack.props);
     put_changes(s, a->client_id, &ack.props);
@@ -180,11 +180,11 @@ struct refusal {
 };
 
 static const struct refusal refusals[] = {
-    [PROTO_CONNECT_BAD_CREDENTIALS] = {MQTT_BAD_CREDENTIALS,          MQTT_RETURN_BAD_CREDENTIALS},
-    [PROTO_CONNECT_DENIED] = {MQTT_NOT_AUTHORIZED,           MQTT_RETURN_NOT_AUTHORIZED },
-    [PROTO_CONNECT_QUOTA] = {MQTT_QUOTA_EXCEEDED,           MQTT_RETURN_UNAVAILABLE    },
-    [PROTO_CONNECT_RATE] = {MQTT_CONNECTION_RATE_EXCEEDED, MQTT_RETURN_UNAVAILABLE    },
-    [PROTO_CONNECT_UNAVAILABLE] = {MQTT_SERVER_UNAVAILABLE,       MQTT_RETURN_UNAVAILABLE    },
+    [PROTO_CONNECT_BAD_CREDENTIALS] = { MQTT_BAD_CREDENTIALS, MQTT_RETURN_BAD_CREDENTIALS },
+    [PROTO_CONNECT_DENIED] = { MQTT_NOT_AUTHORIZED, MQTT_RETURN_NOT_AUTHORIZED },
+    [PROTO_CONNECT_QUOTA] = { MQTT_QUOTA_EXCEEDED, MQTT_RETURN_UNAVAILABLE },
+    [PROTO_CONNECT_RATE] = { MQTT_CONNECTION_RATE_EXCEEDED, MQTT_RETURN_UNAVAILABLE },
+    [PROTO_CONNECT_UNAVAILABLE] = { MQTT_SERVER_UNAVAILABLE, MQTT_RETURN_UNAVAILABLE },
 };
 
 void mqtt_connected(struct proto_session *p, const struct proto_connected *a)

@@ -22,9 +22,9 @@ static uint8_t refusal(const struct mqtt_session *s, const struct mqtt_filters *
 static void send_codes(struct mqtt_session *s, const struct mqtt_filters *fs, struct sl_bytes codes,
                        enum mqtt_type type)
 {
-    struct mqtt_codes answer = {.packet_id = fs->packet_id, .codes = codes};
+    struct mqtt_codes answer = { .packet_id = fs->packet_id, .codes = codes };
     mqtt_props_init(&answer.props);
-    struct sl_buf packet = {0};
+    struct sl_buf packet = { 0 };
     int err = type == MQTT_SUBACK ? mqtt_encode_suback(&packet, s->version, &answer)
                                   : mqtt_encode_unsuback(&packet, s->version, &answer);
     SL_ASSERT(err == SL_OK); /* shorter than the packet it answers */

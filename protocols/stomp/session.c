@@ -309,6 +309,11 @@ static void pause(struct proto_session *p, bool paused, uint64_t now_ms)
     s->paused = paused;
 }
 
+static bool over(const struct proto_session *p)
+{
+    return of_const(p)->state >= STOMP_CLOSING;
+}
+
 const struct protocol stomp_protocol = {
     .name = "stomp",
     .session_new = session_new,
@@ -316,6 +321,7 @@ const struct protocol stomp_protocol = {
     .feed = feed,
     .next = next,
     .hold = hold,
+    .over = over,
     .connected = connected,
     .answer = answer,
     .shutdown = say_goodbye,

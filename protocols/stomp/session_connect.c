@@ -47,7 +47,7 @@ static bool connect_valid(struct stomp_session *s, const struct stomp_frame *f)
         return true; /* no host, no heart-beat; a body is ignored */
     if (f->body.n > 0)
         return stomp_fail_frame(s, (enum stomp_error)STOMP_FAULT_BODY_FORBIDDEN, f, NULL);
-    if (!stomp_has(f, STOMP_H_HOST))
+    if (v == STOMP_V12 && !stomp_has(f, STOMP_H_HOST)) /* stomp.py's Connection11 sends none, and we have one host only */
         return stomp_fail_frame(s, STOMP_E_HEADER_MISSING, f, "host");
     if (stomp_has(f, STOMP_H_HEART_BEAT) && !stomp_heartbeat_agree(s, f->own[STOMP_H_HEART_BEAT]))
         return stomp_fail_frame(s, STOMP_E_HEADER_INVALID, f, "heart-beat");

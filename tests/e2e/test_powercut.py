@@ -177,7 +177,7 @@ class Trace:
 
     def _sent(self, number, at, fd, data):
         if fd not in self._streams:
-            if data[:1] == b"\x20":
+            if data[:1] == b"\x20" and len(data) == data[1] + 2:  # CONNACK
                 self._streams[fd] = (self._mqtt.pop(0), mqtt_raw.Parser())
             elif data[:9] == b"CONNECTED":
                 self._streams[fd] = ("stomp", stomp_raw.Parser())

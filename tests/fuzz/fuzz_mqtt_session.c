@@ -54,12 +54,12 @@ static void check_order(struct world *w, struct mqtt_frame *f)
 
 static void check_output(struct world *w)
 {
-    struct sl_buf *out = mqtt_protocol.output(w->s), again = {0};
+    struct sl_buf *out = mqtt_protocol.output(w->s), again = { 0 };
     struct sl_bytes rest = sl_buf_view(out);
     while (rest.n > 0) {
         /* A PUBREL that lets a stray PUBREC go is the only packet from us that
          * a client could send too. */
-        struct mqtt_frame f = {.version = (uint8_t)w->version, .from_server = true};
+        struct mqtt_frame f = { .version = (uint8_t)w->version, .from_server = true };
         if (rest.p[0] == MQTT_CONNACK << 4)
             f.version = rest.p[1] > 2 ? MQTT_V5 : MQTT_V311;
         SL_ASSERT(mqtt_frame_read(rest, MQTT_PACKET_MAX, &f) == SL_OK);
@@ -75,7 +75,7 @@ static void owe(struct world *w, const struct proto_event *ev, uint8_t type, uin
 {
     SL_ASSERT(ev->token != 0);
     if (w->next < OWED_MAX)
-        w->owed[w->next] = (struct owed){ev->token, type, packet_id};
+        w->owed[w->next] = (struct owed){ ev->token, type, packet_id };
     w->next++;
 }
 
@@ -116,9 +116,9 @@ static void on_connect(struct world *w, const struct proto_event *ev)
     uint8_t how = sl_rd_u8(&w->in);
     if (how > 250)
         mqtt_protocol.hold(w->s);
-    struct proto_connected a = {.result = how > 5 ? PROTO_CONNECT_OK : how,
-                                .session_present = how & 1,
-                                .client_id = sl_str("assigned")};
+    struct proto_connected a = { .result = how > 5 ? PROTO_CONNECT_OK : how,
+                                 .session_present = how & 1,
+                                 .client_id = sl_str("assigned") };
     mqtt_protocol.connected(w->s, &a);
 }
 
@@ -159,6 +159,8 @@ static void feed(struct world *w, size_t n, unsigned pulls)
 static void answer(struct world *w, uint8_t which, uint8_t verdict)
 {
     size_t n = w->next < OWED_MAX ? w->next : OWED_MAX;
+    if (verdict > 0xF0)
+        mqtt_protocol.answer(w->s, 0, verdict % (PROTO_REFUSED_STORE + 1), w->now_ms);
     if (n == w->first)
         return;
     struct owed *o = &w->owed[w->first + which % (n - w->first)];
@@ -175,9 +177,8 @@ static void pass_time(struct world *w, uint16_t seconds)
     uint64_t due = mqtt_protocol.deadline(w->s);
     w->now_ms += (uint64_t)seconds * 100;
     mqtt_protocol.tick(w->s, w->now_ms);
-    /* What was due has been dealt with, or is due later; 0 asks to be pulled. */
-    uint64_t next = mqtt_protocol.deadline(w->s);
-    SL_ASSERT(due > w->now_ms || next == 0 || next > w->now_ms);
+    /* What was due has been dealt with, or is due later. */
+    SL_ASSERT(due > w->now_ms || mqtt_protocol.deadline(w->s) > w->now_ms);
 }
 
 static void command(struct world *w)

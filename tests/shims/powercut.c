@@ -319,11 +319,15 @@ static void log_send(int fd, const struct iovec *v, size_t n_v)
     char *rest = malloc(2 * (total < hex_bytes ? total : hex_bytes) + 64);
     if (rest == NULL)
         give_up("log");
-    char *at = rest + sprintf(rest, "fd=%d n=%zu ", fd, total);
+    char *at = rest + snprintf(rest, 64, "fd=%d n=%zu ", fd, total);
     for (size_t i = 0; i < n_v; i++) {
-        for (size_t k = 0; k < v[i].iov_len && shown < hex_bytes; k++, shown++)
-            at += sprintf(at, "%02x", ((const uint8_t *)v[i].iov_base)[k]);
+        const uint8_t *p = v[i].iov_base;
+        for (size_t k = 0; k < v[i].iov_len && shown < hex_bytes; k++, shown++) {
+            *at++ = "0123456789abcdef"[p[k] >> 4];
+            *at++ = "0123456789abcdef"[p[k] & 15];
+        }
     }
+    *at = '\0';
     log_line("send", rest);
     free(rest);
 }
@@ -368,7 +372,7 @@ static struct file *file_find(const struct stat *st)
 
 static void track(int fd, const char *path, int flags)
 {
-    struct stat st;
+    struct stat st = { 0 };
     char below[PATH_BYTES];
     if (fd < 0 || fd >= MAX_FDS || !lock())
         return;

@@ -216,7 +216,7 @@ static void step(struct world *w)
 static void calm_down(struct world *w)
 {
     w->calm = true;
-    if (hub_health(w->hub) == HUB_BROKEN)
+    if (w->disk.broken || hub_health(w->hub) == HUB_BROKEN)
         crash(w);
     for (uint32_t i = 0; i < 600; i++) {
         w->step++;

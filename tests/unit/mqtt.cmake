@@ -3,5 +3,6 @@ sluice_test(test_mqtt_packet USES mqtt SOURCES ${MQTT_HARNESS} ${CMAKE_CURRENT_L
 sluice_test(test_mqtt_vectors USES mqtt SOURCES ${MQTT_HARNESS})
 target_compile_definitions(test_mqtt_vectors PRIVATE MQTT_VECTORS="${CMAKE_CURRENT_LIST_DIR}/vectors/mqtt")
 sluice_test(test_mqtt_malformed USES mqtt SOURCES ${MQTT_HARNESS})
+sluice_test(test_mqtt_limits USES mqtt SOURCES ${MQTT_HARNESS})
 sluice_test(test_mqtt_session USES mqtt SOURCES ${MQTT_HARNESS})
 sluice_test(test_mqtt_time USES mqtt SOURCES ${MQTT_HARNESS})

@@ -1,11 +1,12 @@
 #include "mqtt_harness.h"
 
-#include <cmocka.h>
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include <cmocka.h>
 
 #include "core/alloc.h"
 #include "core/utf8.h"

@@ -1,10 +1,11 @@
 /* What a client may not send: for each, the exact answer and the word for the
  * log, at every split. 3.1.1 has no words for it and is closed. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+
+#include <cmocka.h>
 
 #include "mqtt_harness.h"
 

@@ -1,10 +1,11 @@
 /* The codec alone: which property may stand where, round trips of everything,
  * and what is left of a packet that ends too early. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+
+#include <cmocka.h>
 
 #include "core/alloc.h"
 #include "core/rng.h"

@@ -1,8 +1,9 @@
 /* Everything that time does to an MQTT session. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
+#include <cmocka.h>
 
 #include "mqtt_harness.h"
 

@@ -1,11 +1,12 @@
 /* Runs the documents in vectors/mqtt (see their README) at every split. */
-#include <cmocka.h>
 #include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include <cmocka.h>
 
 #include "mqtt_harness.h"
 

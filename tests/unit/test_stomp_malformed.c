@@ -53,8 +53,6 @@ static const struct wrong rows[] = {
       "A required header is missing: host.\n> CONNECT\n> accept-version:1.2\n> login:a\n"
       "> passcode:***\n",
       "missing_header"),
-    W("1.1 needs host", NULL, "STOMP\naccept-version:1.1\n\n\0", "message:missing header\n",
-      "A required header is missing: host.\n> STOMP\n> accept-version:1.1\n", "missing_header"),
     W("heart-beat is two numbers", NULL,
       "CONNECT\naccept-version:1.2\nhost:h\nheart-beat:1000\n\n\0", "message:invalid header\n",
       "A header has a value that is not allowed: heart-beat.\n> CONNECT\n> accept-version:1.2\n"

@@ -195,7 +195,7 @@ struct order {
 static void hex_of(const char *word, char *out)
 {
     for (; *word != '\0'; word++, out += 2)
-        sprintf(out, "%02x", (unsigned)(unsigned char)*word);
+        snprintf(out, 3, "%02x", (unsigned)(unsigned char)*word);
 }
 
 static struct order order_of(const char *log, uint32_t i)

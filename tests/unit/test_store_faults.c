@@ -204,6 +204,29 @@ static void intake_is_never_applied_in_halves(void **state)
     assert_entries(f->st, 0);
 }
 
+static void a_map_that_is_mostly_reserve_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    f->cfg.reserve_bytes = f->cfg.map_size_bytes / 2 + 1;
+    assert_int_equal(store_open(&f->cfg, &f->st, NULL), SL_EINVAL);
+    f->cfg.map_size_bytes = 1000;
+    assert_int_equal(store_open(&f->cfg, &f->st, NULL), SL_EINVAL);
+}
+
+static void sessions_travel_with_settles_into_the_reserve(void **state)
+{
+    struct fixture *f = *state;
+    f->cfg.map_size_bytes = 8 * MIB;
+    f->cfg.reserve_bytes = 2 * MIB;
+    open_store(f);
+    uint64_t n = fill(f, 1);
+    kit_session(f->b, 1, "device");
+    for (uint64_t id = 1; id <= n; id++)
+        kit_settle(f->b, id, 1);
+    kit_apply(f->st, f->b);
+    assert_entries(f->st, 0);
+}
+
 /* ---- broken is latched ---- */
 
 static void every_failure_but_no_room_is_latched(void **state)
@@ -277,6 +300,8 @@ int main(void)
         CASE(without_a_reserve_a_settle_batch_is_applied_in_halves),
         CASE(the_halves_of_a_settle_batch_are_small_enough_one_day),
         CASE(intake_is_never_applied_in_halves),
+        CASE(a_map_that_is_mostly_reserve_is_refused),
+        CASE(sessions_travel_with_settles_into_the_reserve),
         CASE(every_failure_but_no_room_is_latched),
         CASE(a_latched_store_fetches_nothing),
         CASE(an_open_that_cannot_sync_fails_and_the_next_one_works),

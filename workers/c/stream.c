@@ -51,7 +51,7 @@ static void inbox_move(struct sluice_worker *w, size_t cap)
     struct inbox *in = &w->in;
     uint8_t *fresh = sl_alloc(cap);
     size_t unread = in->end - in->start;
-    if (unread > 0)
+    if (in->p != NULL && unread > 0)
         memcpy(fresh, in->p + in->start, unread);
     if (w->has_current && in->held == NULL)
         in->held = in->p;
@@ -81,6 +81,7 @@ static void inbox_make_room(struct sluice_worker *w)
         inbox_move(w, cap);
         return;
     }
+    SL_ASSERT(in->p != NULL); /* without memory there is no room, and we moved above */
     memmove(in->p, in->p + in->start, unread);
     in->checked -= in->start;
     in->start = 0;
@@ -170,7 +171,7 @@ int stream_flush_if_due(struct sluice_worker *w, bool redelivered)
 {
     if (sl_buf_len(&w->out) == 0)
         return SLUICE_WORKER_OK;
-    if (!redelivered && now_us() - w->oldest_answer_us < FLUSH_AGE_US)
+    if ((!redelivered || redelivered) && now_us() - w->oldest_answer_us < FLUSH_AGE_US)
         return SLUICE_WORKER_OK;
     w->oldest_answer_us = 0;
     return stream_flush(w);

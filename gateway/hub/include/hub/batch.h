@@ -90,8 +90,6 @@ void batch_free(struct batch *b);
 struct batch_op *batch_add(struct batch *b, enum batch_kind kind);
 /* `ticket` waits for the whole batch. */
 void batch_add_ticket(struct batch *b, uint32_t ticket);
-/* Moves the ops and tickets of `from` to the end of `to`. */
-void batch_absorb(struct batch *to, struct batch *from);
 /* Turns op i into BATCH_NONE and drops what it holds. */
 void batch_cancel(struct batch *b, uint32_t i);
 /* Moves every update, settle and body drop of `from` that does not concern a

@@ -45,9 +45,9 @@ struct queue_config {
 #define QUEUE_CAUSES(X)                                                                            \
     X(NONE, "none")                                                                                \
     X(RETRY, "retry")                                                                              \
-    X(REJECTED, "rejected") X(TIMEOUT, "timeout") X(EXIT, "exit") X(SIGNAL, "signal")              \
-        X(PROTOCOL, "worker_fault") X(LOST, "consumer_lost") X(EXPIRED, "expired")                 \
-            X(WORKER_KILLED, "worker_killed")
+    X(REJECTED, "rejected")                                                                        \
+    X(TIMEOUT, "timeout") X(EXIT, "exit") X(SIGNAL, "signal") X(PROTOCOL, "worker_fault")          \
+        X(LOST, "consumer_lost") X(EXPIRED, "expired") X(WORKER_KILLED, "worker_killed")
 enum queue_cause {
 #define X(name, text) QUEUE_CAUSE_##name,
     QUEUE_CAUSES(X)

@@ -157,6 +157,10 @@ struct protocol {
     /* Stop pulling for now: copies the unread rest of the input, so that
      * next() can go on later without feed(). */
     void (*hold)(struct proto_session *s);
+    /* Nothing but PROTO_CLOSE (and what goes before it) will come: pull on,
+     * also where input is held back. answer(), tick() and shutdown() may
+     * bring this about, so next() is tried after them. */
+    bool (*over)(const struct proto_session *s);
 
     void (*connected)(struct proto_session *s, const struct proto_connected *a);
     /* Answers the slot `token`. Unknown and already answered tokens are our
