@@ -219,7 +219,7 @@ int nursery_start(const struct nursery_start *s, struct nursery_worker *out)
     if (stage_pipe(ends) != SL_OK)
         return SL_ESYS;
     pid_t nursery = getpid();
-    pid_t pid = fork();
+    pid_t pid = _Fork(); /* no atfork handlers: libuv's would close what is no longer its own */
     if (pid == 0)
         become(s, ends[1], nursery);
     int saved = errno;

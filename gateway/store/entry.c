@@ -3,6 +3,7 @@
 
 #define ENTRY_VERSION 1u
 #define FLAG_EXPIRES_RELATIVE 1u
+#define FLAG_DUE_ABSOLUTE     2u
 #define PRIORITY_MAX 9u
 
 /* The states on disk have numbers of their own, so that the queue's enum may change. */
@@ -27,7 +28,11 @@ int store_entry_decode(struct sl_bytes value, struct store_entry *out)
     uint8_t version = sl_rd_u8(&r);
     uint8_t state = sl_rd_u8(&r);
     uint8_t flags = sl_rd_u8(&r);
-    struct store_entry e = { .priority = sl_rd_u8(&r), .expires_relative = (flags & FLAG_EXPIRES_RELATIVE) != 0 };
+    struct store_entry e = {
+        .priority = sl_rd_u8(&r),
+        .expires_relative = (flags & FLAG_EXPIRES_RELATIVE) != 0,
+        .due_absolute = (flags & FLAG_DUE_ABSOLUTE) != 0,
+    };
     e.attempts = sl_rd_u32le(&r);
     e.record_bytes = sl_rd_u32le(&r);
     (void)sl_rd_u32le(&r);
@@ -46,7 +51,7 @@ static uint8_t *put_fixed(uint8_t *p, const struct store_entry *e)
 {
     p = sl_wr_u8(p, ENTRY_VERSION);
     p = sl_wr_u8(p, disk_state_of((uint8_t)e->state));
-    p = sl_wr_u8(p, e->expires_relative ? FLAG_EXPIRES_RELATIVE : 0);
+    p = sl_wr_u8(p, (uint8_t)((e->expires_relative ? FLAG_EXPIRES_RELATIVE : 0) | (e->due_absolute ? FLAG_DUE_ABSOLUTE : 0)));
     p = sl_wr_u8(p, e->priority);
     p = sl_wr_u32le(p, e->attempts);
     p = sl_wr_u32le(p, e->record_bytes);
@@ -63,6 +68,7 @@ void store_entry_encode(const struct batch_op *op, uint8_t out[STORE_ENTRY_FIXED
         .state = (enum queue_state)op->state,
         .priority = priority > PRIORITY_MAX ? PRIORITY_MAX : priority,
         .expires_relative = (message_flags(m) & MESSAGE_EXPIRES_RELATIVE) != 0,
+        .due_absolute = message_deliver_at(m) != 0 && (message_flags(m) & MESSAGE_DELIVER_RELATIVE) == 0,
         .attempts = op->attempts,
         .record_bytes = m->record_bytes,
         .due_ms = op->due_ms,
@@ -141,6 +147,7 @@ void store_entry_restore(const struct store_entry *e, uint64_t id, struct queue_
         .state = e->state,
         .attempts = e->attempts,
         .due_ms = e->due_ms,
+        .due_absolute = e->due_absolute,
         .expires_at = e->expires_at,
         .expires_relative = e->expires_relative,
     };

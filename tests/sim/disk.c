@@ -19,6 +19,7 @@ static void put_entry(struct world *w, const struct batch_op *op)
         .state = (enum queue_state)op->state,
         .attempts = op->attempts,
         .due_ms = op->due_ms,
+        .due_absolute = message_deliver_at(op->msg) != 0 && (message_flags(op->msg) & MESSAGE_DELIVER_RELATIVE) == 0,
         .expires_at = message_expires_at(op->msg),
         .expires_relative = (message_flags(op->msg) & MESSAGE_EXPIRES_RELATIVE) != 0,
     };

@@ -15,6 +15,7 @@ struct store_entry {
     enum queue_state state; /* READY, DELAYED or DEAD; LEASED is written as READY */
     uint8_t priority;
     bool expires_relative;
+    bool due_absolute; /* the first delivery waits for a point in wall time */
     uint32_t attempts;
     uint32_t record_bytes; /* of the message's record */
     uint64_t due_ms;
