@@ -55,6 +55,7 @@ void hub_client_closed(struct hub_client *c)
 {
     struct hub *h = c->h;
     park_forget(h, c);
+    partial_set(c, 0);
     client_leave_session(c);
     transactions_free(c);
     sl_timer_clear(&h->client_timers, &c->timer);
@@ -63,7 +64,7 @@ void hub_client_closed(struct hub_client *c)
     sl_idmap_del(&h->clients, c->id);
     h->counters.connections_closed++;
     c->l->protocol->session_free(c->s);
-    sl_free(c->will);
+    will_forget(c);
     sl_free(c->client_id);
     sl_free(c->user);
     sl_free(c);
@@ -79,10 +80,23 @@ void client_arm(struct hub_client *c)
         sl_timer_set(&c->h->client_timers, &c->timer, at);
 }
 
+/* Ends that are nobody's mistake. */
+static bool orderly(const char *reason)
+{
+    static const char *const words[] = {
+        "disconnect", "shutdown", "session_taken_over", "administrative_action", "keep_alive_timeout", "connect_timeout",
+    };
+    for (size_t i = 0; i < SL_COUNT(words); i++) {
+        if (strcmp(reason, words[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void on_close(struct hub_client *c, const char *reason)
 {
     c->closing = true;
-    bool fault = strcmp(reason, "disconnect") != 0 && strcmp(reason, "goodbye") != 0;
+    bool fault = !orderly(reason);
     c->h->counters.protocol_errors += fault;
     sl_log(fault ? SL_INFO : SL_DEBUG, "client_close", "peer=%s protocol=%s reason=%s", c->peer, c->l->protocol->name, reason);
     client_dirty(c);
@@ -142,6 +156,7 @@ void client_pump(struct hub_client *c)
         }
         on_event(c, &ev);
     }
+    partial_set(c, c->closing ? 0 : c->l->protocol->buffered(c->s));
     if (sl_buf_len(c->l->protocol->output(c->s)) > 0)
         client_dirty(c);
     client_arm(c);

@@ -73,21 +73,6 @@ static int open_session(struct hub_client *c, const struct proto_connect *p, str
     return SL_OK;
 }
 
-/* One allocation: the parts and behind them their bytes. */
-static struct message_parts *copy_will(const struct hub_client *c, const struct proto_connect *p)
-{
-    struct message_parts *w = sl_calloc(1, sizeof *w + p->will_topic.n + p->will_payload.n);
-    uint8_t *bytes = (uint8_t *)(w + 1);
-    w->protocol = (enum message_protocol)c->protocol;
-    w->qos = p->will_qos;
-    w->priority = MESSAGE_PRIORITY_DEFAULT;
-    w->flags = p->will_retain ? MESSAGE_RETAIN : 0;
-    w->topic = sl_bytes_of(bytes, p->will_topic.n);
-    w->payload = sl_bytes_of(bytes + p->will_topic.n, p->will_payload.n);
-    sl_wr_bytes(sl_wr_bytes(bytes, p->will_topic), p->will_payload);
-    return w;
-}
-
 void on_connect(struct hub_client *c, const struct proto_connect *p)
 {
     struct hub *h = c->h;
@@ -111,21 +96,10 @@ void on_connect(struct hub_client *c, const struct proto_connect *p)
     if (c->connected && p->has_username)
         c->user = copy_string(p->username);
     if (c->connected && p->has_will)
-        c->will = copy_will(c, p);
+        will_keep(c, p);
     answer.client_id = id;
     c->l->protocol->connected(c->s, &answer);
     client_dirty(c);
-}
-
-static void publish_will(struct hub_client *c)
-{
-    if (c->will == NULL)
-        return;
-    c->will->client_id = c->session != NULL ? c->session->client_id : SL_BYTES_NONE;
-    int err = hub_publish(c->h, c->will);
-    sl_log(SL_DEBUG, "will_published", "peer=%s result=%s", c->peer, sl_err_name(err));
-    sl_free(c->will);
-    c->will = NULL;
 }
 
 void on_disconnect(struct hub_client *c, const struct proto_disconnect *d)
@@ -136,16 +110,14 @@ void on_disconnect(struct hub_client *c, const struct proto_disconnect *d)
             record(c->h, BATCH_SESSION_DROP)->id = c->session->number;
         c->session->persistent = d->session_expiry_s > 0;
     }
-    if (!d->publish_will) {
-        sl_free(c->will);
-        c->will = NULL;
-    }
+    if (!d->publish_will)
+        will_forget(c);
 }
 
 void client_leave_session(struct hub_client *c)
 {
     struct hub *h = c->h;
-    publish_will(c);
+    will_publish(c);
     struct session *s = c->session;
     if (s == NULL)
         return;

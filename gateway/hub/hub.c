@@ -175,6 +175,7 @@ void hub_end(struct hub *h)
         apply_volatiles(h);
     }
     clients_pump_stirred(h);
+    partial_enforce(h);
     hub_refresh_memory(h);
 }
 

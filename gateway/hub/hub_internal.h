@@ -77,6 +77,12 @@ struct transaction {
     char name[];
 };
 
+struct will {
+    struct message *m;
+    bool has_expiry;
+    uint64_t expiry_ms; /* from when it is published */
+};
+
 struct hub_client {
     struct hub *h;
     const struct hub_listener *l;
@@ -84,13 +90,15 @@ struct hub_client {
     void *arg;
     uint64_t id;
     struct session *session;     /* MQTT; NULL after a takeover */
-    struct message_parts *will;  /* NULL: none; one allocation with its bytes */
+    struct will *will;           /* NULL: none */
     char *client_id, *user;      /* client_id: STOMP only, else the session's */
     struct transaction *transactions;
     struct park park;
     struct sl_timer timer;
     struct hub_client *dirty_next;
     struct hub_client *waiting_prev, *waiting_next; /* list of those with parked offers */
+    struct hub_client *partial_prev, *partial_next; /* list of those with a half-received packet */
+    size_t partial_bytes;
     uint8_t protocol;            /* enum message_protocol */
     bool connected, dirty, closing, paused, waiting;
     bool stirred; /* its session may have events without new input */
@@ -145,6 +153,8 @@ struct hub {
     struct sl_timers client_timers, queue_timers;
     struct hub_client *dirty;
     struct hub_client *waiting, *waiting_tail;
+    struct hub_client *partial, *partial_tail; /* longest first */
+    uint64_t partial_bytes;
     struct park ownerless;   /* parked QoS 0 and SENDs whose connection is gone */
     struct commit commit;
     struct sl_rng rng;
@@ -199,6 +209,10 @@ void park_retry(struct hub *h);
 void park_forget(struct hub *h, struct hub_client *c);
 bool park_full(const struct hub_client *c);
 
+/* ---- partial.c ---- */
+void partial_set(struct hub_client *c, size_t bytes);
+void partial_enforce(struct hub *h);
+
 /* ---- messages (meaning.c, publish.c) ---- */
 /* Fills the parts that headers may set; returns how many were ill-formed. */
 uint32_t meaning_apply(struct message_parts *parts, const struct sl_now *now);
@@ -214,6 +228,11 @@ void on_connect(struct hub_client *c, const struct proto_connect *p);
 void on_disconnect(struct hub_client *c, const struct proto_disconnect *d);
 void client_leave_session(struct hub_client *c);
 void sessions_tick(struct hub *h);
+
+/* ---- will.c ---- */
+void will_keep(struct hub_client *c, const struct proto_connect *p);
+void will_forget(struct hub_client *c);
+void will_publish(struct hub_client *c);
 
 /* ---- client.c ---- */
 struct hub_client *client_find(struct hub *h, uint64_t id);

@@ -33,6 +33,25 @@ static void on_handle_closed(uv_handle_t *handle)
     sl_free(c); /* the only free of a connection */
 }
 
+static void forget_throttled(struct conn *c)
+{
+    struct conn **at = &c->net->throttled;
+    while (*at != c)
+        at = &(*at)->next_throttled;
+    *at = c->next_throttled;
+    c->throttled = false;
+}
+
+void conn_read_on(struct net *n)
+{
+    while (n->throttled != NULL) {
+        struct conn *c = n->throttled;
+        n->throttled = c->next_throttled;
+        c->throttled = false;
+        conn_update(c);
+    }
+}
+
 /* Idempotent. The hub learns at once; memory goes when libuv is done. */
 void conn_close(struct conn *c)
 {
@@ -40,6 +59,8 @@ void conn_close(struct conn *c)
         return;
     c->closing = true;
     struct net *n = c->net;
+    if (c->throttled)
+        forget_throttled(c);
     if (c->client != NULL) {
         n->cfg.turn.begin(n->cfg.turn.arg);
         hub_client_closed(c->client);
@@ -64,6 +85,19 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
     *buf = uv_buf_init((char *)c->net->read_buffer, NET_READ_BYTES);
 }
 
+static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf);
+
+static void set_reading(struct conn *c, bool reading)
+{
+    if (c->reading == reading)
+        return;
+    c->reading = reading;
+    if (reading)
+        uv_read_start(&c->u.stream, on_alloc, on_read);
+    else
+        uv_read_stop(&c->u.stream);
+}
+
 static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
 {
     struct conn *c = stream->data;
@@ -76,20 +110,13 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
     c->net->cfg.turn.begin(c->net->cfg.turn.arg);
     hub_client_feed(c->client, sl_bytes_of(buf->base, (size_t)nread));
     if (!hub_client_reading(c->client)) {
-        uv_read_stop(stream); /* at once: the client must not be fed while paused */
-        c->reading = false;
+        set_reading(c, false); /* at once: the client must not be fed while paused */
+    } else if ((size_t)nread == NET_READ_BYTES) {
+        set_reading(c, false); /* that was its share of this turn: others are waiting */
+        c->next_throttled = c->net->throttled;
+        c->net->throttled = c;
+        c->throttled = true;
     }
-}
-
-static void set_reading(struct conn *c, bool reading)
-{
-    if (c->reading == reading)
-        return;
-    c->reading = reading;
-    if (reading)
-        uv_read_start(&c->u.stream, on_alloc, on_read);
-    else
-        uv_read_stop(&c->u.stream);
 }
 
 static void on_written(uv_write_t *req, int status)
@@ -171,7 +198,7 @@ void conn_update(struct conn *c)
         linger(c);
         return;
     }
-    set_reading(c, c->write == NULL && hub_client_reading(c->client));
+    set_reading(c, c->write == NULL && !c->throttled && hub_client_reading(c->client));
 }
 
 static void refuse_at_once(struct conn *c)

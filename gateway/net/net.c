@@ -45,6 +45,7 @@ void net_flush(struct net *n)
     struct hub_client *client;
     while ((client = hub_next_dirty(n->cfg.hub)) != NULL)
         conn_update(hub_client_arg(client));
+    conn_read_on(n);
 }
 
 void net_stop_accepting(struct net *n)

@@ -32,6 +32,7 @@ struct net {
     struct net_config cfg;
     struct listener *listeners, **tail;
     struct conn *conns;       /* all, doubly linked */
+    struct conn *throttled;   /* they have read their share of this turn */
     uint32_t n_conns;
     uint64_t accept_second;   /* accepts counted in this second */
     uint32_t accepted;
@@ -61,11 +62,11 @@ struct conn {
     } u;
     struct net *net;
     struct hub_client *client; /* NULL once the hub was told that it is gone */
-    struct conn *prev, *next;
+    struct conn *prev, *next, *next_throttled;
     struct pending_write *write;
     struct farewell *farewell;
     uint8_t open_handles;
-    bool reading, lingering, closing;
+    bool reading, lingering, closing, throttled;
 };
 
 /* Accepts from the listener's stream and opens the hub's client. */
@@ -73,6 +74,8 @@ void conn_accept(struct listener *l);
 /* Output, reading and closing as the hub wants them. */
 void conn_update(struct conn *c);
 void conn_close(struct conn *c);
+/* A new turn: everybody may read again. */
+void conn_read_on(struct net *n);
 /* May one more connection be accepted this second? Else the timer asks again. */
 bool net_may_accept(struct net *n);
 

@@ -388,7 +388,9 @@ class TestCase(unittest.TestCase):
         left = {}
         for g in self._gateways:
             left.update(g.end())
-        failed = any(error for _, error in getattr(self._outcome, "errors", []))
+        result = self._outcome.result
+        failed = any(t is self or getattr(t, "test_case", None) is self
+                     for t, _ in getattr(result, "failures", []) + getattr(result, "errors", []))
         sane = [l for g in self._gateways if g.log is not None for l in g.log.lines
                 if "ERROR: " in l and "Sanitizer" in l or "runtime error:" in l
                 or "assertion failed" in l.lower()]

@@ -178,13 +178,16 @@ static void on_closed(void *arg)
     w->closed = true;
 }
 
+void world_drain(struct pool_world *w, uint64_t timeout_ms)
+{
+    pools_drain(w->pools, timeout_ms, on_drained, w);
+    world_wait(w, is_drained, 0);
+}
+
 void world_close(struct pool_world *w)
 {
-    if (!w->stopped)
-        pools_drain(w->pools, 0, on_drained, w);
-    else
-        pools_kill(w->pools);
-    world_wait(w, is_drained, 0);
+    if (!w->drained)
+        world_drain(w, 0);
     end_turn(w);
     assert_true(pools_idle(w->pools));
     pools_free(w->pools);
@@ -292,6 +295,17 @@ size_t world_logged(const struct pool_world *w, const char *text)
 bool world_failed_with(const struct pool_world *w, const char *text)
 {
     return count(&w->failures, text) > 0;
+}
+
+bool world_delivered(struct pool_world *w, uint64_t n)
+{
+    return world_counters(w)->delivered >= n;
+}
+
+bool world_nursery_died(struct pool_world *w, uint64_t unused)
+{
+    (void)unused;
+    return w->nursery_died;
 }
 
 const struct queue_counters *world_counters(struct pool_world *w)

@@ -18,14 +18,16 @@ struct pool_world {
     struct nursery *nursery;
     struct pools *pools;
     struct sl_clock clock;
-    bool in_turn, touched, late, drained, closed, nursery_died, stopped;
+    bool in_turn, touched, late, drained, closed, nursery_died;
     uint32_t queue;
     struct sl_buf log;      /* every log line, with a NUL behind */
     struct sl_buf failures; /* "attempt=1 cause=exit detail=exit 3 tail=…\n" from the store's records */
 };
 
 void world_open(struct pool_world *w);
-/* Drains, waits for everybody, frees all. */
+/* Drains the pools and waits until no worker is left. */
+void world_drain(struct pool_world *w, uint64_t timeout_ms);
+/* Drains if that was not done, waits for everybody, frees all. */
 void world_close(struct pool_world *w);
 
 /* A socket pool of one worker with the given behaviour (tests/workers/behave.c)
@@ -41,6 +43,8 @@ size_t world_logged(const struct pool_world *w, const char *text);
 bool world_failed_with(const struct pool_world *w, const char *text);
 
 bool world_acked(struct pool_world *w, uint64_t n);
+bool world_delivered(struct pool_world *w, uint64_t n);
+bool world_nursery_died(struct pool_world *w, uint64_t unused);
 bool world_dead(struct pool_world *w, uint64_t n);
 const struct queue_counters *world_counters(struct pool_world *w);
 size_t world_open_fds(void);

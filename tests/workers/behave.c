@@ -473,12 +473,6 @@ static void do_limits(void)
                   getpriority(PRIO_PROCESS, 0), getsid(0) == getpid());
 }
 
-static void do_who(void)
-{
-    char cwd[256];
-    const char *a = getenv("A"), *b = getenv("B");
-    (void)dprintf(1, "uid=%d gid=%d cwd=%s A=%s B=%s\n", (int)getuid(), (int)getgid(), getcwd(cwd, sizeof cwd), a != NULL ? a : "-", b != NULL ? b : "-");
-}
 
 /* A child in the group, a child that left it, and a grandchild of that. */
 static void do_family(void)
@@ -539,7 +533,6 @@ static const struct {
     { "lines-half", do_lines_half },
     { "fds", do_fds },
     { "limits", do_limits },
-    { "who", do_who },
     { "family", do_family },
 };
 
