@@ -62,6 +62,7 @@ void hub_client_closed(struct hub_client *c)
     if (c->dirty)
         forget_dirty(c);
     sl_idmap_del(&h->clients, c->id);
+    h->n_connected -= c->connected;
     h->counters.connections_closed++;
     c->l->protocol->session_free(c->s);
     will_forget(c);

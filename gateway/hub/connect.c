@@ -84,7 +84,7 @@ void on_connect(struct hub_client *c, const struct proto_connect *p)
         id = sl_str(assigned);
     }
     c->protocol = (uint8_t)p->protocol;
-    if (h->clients.used > h->cfg.max_connections)
+    if (h->n_connected >= h->cfg.max_connections)
         answer.result = PROTO_CONNECT_QUOTA;
     else if (h->draining)
         answer.result = PROTO_CONNECT_UNAVAILABLE;
@@ -93,6 +93,7 @@ void on_connect(struct hub_client *c, const struct proto_connect *p)
     else if (open_session(c, p, id, &answer.session_present) != SL_OK)
         answer.result = PROTO_CONNECT_QUOTA;
     c->connected = answer.result == PROTO_CONNECT_OK;
+    h->n_connected += c->connected;
     if (c->connected && p->has_username)
         c->user = copy_string(p->username);
     if (c->connected && p->has_will)

@@ -88,7 +88,7 @@ int hub_extend(struct hub *h, uint64_t consumer, uint64_t lease, uint64_t ms)
     return queue_extend(q, lease, ms, &h->now);
 }
 
-int hub_publish(struct hub *h, const struct message_parts *parts)
+int publish_parts(struct hub *h, const struct message_parts *parts, bool over_limit)
 {
     if (!route_topic_valid(parts->topic))
         return SL_EINVAL;
@@ -100,6 +100,16 @@ int hub_publish(struct hub *h, const struct message_parts *parts)
     struct message_parts own = *parts;
     h->counters.meaning_ignored += meaning_apply(&own, &h->now);
     struct offer o = { .n = 1, .one = { message_new(&own), to } };
+    if (!over_limit && offer_admission(h, &o) != QUEUE_ADMIT) {
+        offer_refused(h, &o);
+        offer_drop(&o);
+        return SL_EFULL;
+    }
     offer_enter(h, NULL, &o);
     return SL_OK;
+}
+
+int hub_publish(struct hub *h, const struct message_parts *parts)
+{
+    return publish_parts(h, parts, true);
 }

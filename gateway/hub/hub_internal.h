@@ -144,6 +144,7 @@ struct hub {
     struct route_table *routes;
     struct sessions *sessions;
     struct sl_idmap clients;   /* id → struct hub_client */
+    uint32_t n_connected; /* of them, those whose CONNECT was taken: refused ones that linger cost nobody a place */
     struct sl_idmap consumers; /* id → struct hub_consumer */
     struct sl_idmap shared;    /* message id → count of its entries, while more than one queue has it */
     struct sl_idmap session_numbers; /* only while restoring */
@@ -203,6 +204,11 @@ enum queue_admission offer_admission(struct hub *h, const struct offer *o);
 void offer_take(struct hub *h, struct hub_client *c, struct offer *o);
 void offer_enter(struct hub *h, struct hub_client *c, struct offer *o);
 void offer_drop(struct offer *o);
+/* Counts it as refused, by gateway and queue. */
+void offer_refused(struct hub *h, const struct offer *o);
+/* A publish without a connection: worker's, will. SL_OK, SL_EINVAL, SL_ENOENT;
+ * SL_EFULL only when it must keep to the limits. */
+SL_CHECK int publish_parts(struct hub *h, const struct message_parts *parts, bool over_limit);
 uint64_t offer_bytes(const struct offer *o);
 void park_push(struct hub *h, struct hub_client *c, const struct offer *o);
 void park_retry(struct hub *h);

@@ -105,7 +105,7 @@ void offer_enter(struct hub *h, struct hub_client *c, struct offer *o)
     *o = (struct offer){ 0 };
 }
 
-static void refuse(struct hub *h, struct hub_client *c, struct offer *o, enum proto_result r)
+void offer_refused(struct hub *h, const struct offer *o)
 {
     h->counters.publishes_refused++;
     const struct offer_item *items = offer_items(o);
@@ -113,6 +113,11 @@ static void refuse(struct hub *h, struct hub_client *c, struct offer *o, enum pr
         for (uint32_t k = 0; k < items[i].to->n; k++)
             queue_counters(h->queues[items[i].to->queues[k]].q)->refused++;
     }
+}
+
+static void refuse(struct hub *h, struct hub_client *c, struct offer *o, enum proto_result r)
+{
+    offer_refused(h, o);
     if (o->qos == 2 && !o->echo && c != NULL && c->session != NULL)
         (void)session_drop_id(c->session, o->packet_id);
     if (c != NULL)

@@ -59,7 +59,7 @@ void will_publish(struct hub_client *c)
         parts.expires_at = h->now.steady_ms + c->will->expiry_ms;
         parts.flags = (uint8_t)(parts.flags | MESSAGE_EXPIRES_RELATIVE);
     }
-    int err = hub_publish(h, &parts);
+    int err = publish_parts(h, &parts, false); /* over a limit it is dropped and counted (decision 30) */
     sl_log(SL_DEBUG, "will_published", "peer=%s result=%s", c->peer, sl_err_name(err));
     sl_free(headers);
     will_forget(c);

@@ -94,6 +94,7 @@ class Draining(StopCase):
                 answered += client.read()[0] == mqtt_raw.PUBACK
         except (ConnectionError, OSError):
             pass
+        client.close()
         self.assertEqual(gw.wait(), 0)
         self.assertGreaterEqual(len(harness.dump(gw.data)), answered)
 
@@ -148,7 +149,7 @@ class Deaths(StopCase):
         self.assertNotIn("end", [l.split()[0] for l in self.notes()])
 
     def test_the_nurserys_death_ends_all_with_status_1(self):
-        gw = self.gateway(harness.config(pools={"p": slow(self.folder, 60, workers=2)})).start()
+        gw = self.gateway(harness.config(pools={"p": slow(self.folder, 60, workers=2, prefetch=1)})).start()
         self.publish_async(gw, b"a", b"b")
         self.await_notes(2)
         pids = gw.workers()
@@ -257,9 +258,10 @@ class Modes(StopCase):
     """Workers that are shell commands."""
 
     def settle(self, gw, *payloads):
-        self.publish_async(gw, *payloads)
+        client = self.publish_async(gw, *payloads)
         gw.await_queue("work", lambda c: c["accepted"] == len(payloads)
                        and c["ready"] + c["leased"] + c["delayed"] == 0, "all to be settled")
+        client.disconnect()
 
     def dead(self, gw):
         self.assertEqual(gw.stop(), 0)

@@ -233,9 +233,9 @@ static void limits_niceness_and_session_are_set(void **state)
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &raised), 0);
     nest_open(&x);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0); /* as main raises it afterwards */
-    struct nursery_spawn s = { .argv = run_limits, .rlimits = { { RLIMIT_CORE, 4096 } }, .n_rlimits = 1, .nice = 3 };
+    struct nursery_spawn s = { .argv = run_limits, .rlimits = { { RLIMIT_FSIZE, 4096 } }, .n_rlimits = 1, .nice = 3 };
     read_all(spawn(&x, &s), text, sizeof text);
-    assert_string_equal(text, "nofile=300 core=4096 nice=3 sid=1\n");
+    assert_string_equal(text, "nofile=300 fsize=4096 nice=3 sid=1\n");
     nest_close(&x);
 }
 

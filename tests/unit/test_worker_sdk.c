@@ -616,7 +616,7 @@ static void sigterm_before_waiting_is_not_missed(void **state)
     struct sluice_worker *w = open_worker(&g);
     assert_int_equal(raise(SIGTERM), 0);
     struct sluice_worker_message *m;
-    assert_int_equal(sluice_worker_next(w, &m), SLUICE_WORKER_DRAINED);
+    assert_int_equal(sluice_worker_next_within(w, 5000, &m), SLUICE_WORKER_DRAINED);
     sluice_worker_close(w);
     gateway_fini(&g);
 }

@@ -466,10 +466,10 @@ static void do_fds(void)
 
 static void do_limits(void)
 {
-    struct rlimit nofile, core;
+    struct rlimit nofile, fsize;
     (void)getrlimit(RLIMIT_NOFILE, &nofile);
-    (void)getrlimit(RLIMIT_CORE, &core);
-    (void)dprintf(1, "nofile=%llu core=%llu nice=%d sid=%d\n", (unsigned long long)nofile.rlim_cur, (unsigned long long)core.rlim_cur,
+    (void)getrlimit(RLIMIT_FSIZE, &fsize);
+    (void)dprintf(1, "nofile=%llu fsize=%llu nice=%d sid=%d\n", (unsigned long long)nofile.rlim_cur, (unsigned long long)fsize.rlim_cur,
                   getpriority(PRIO_PROCESS, 0), getsid(0) == getpid());
 }
 

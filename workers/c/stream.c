@@ -171,7 +171,7 @@ int stream_flush_if_due(struct sluice_worker *w, bool redelivered)
 {
     if (sl_buf_len(&w->out) == 0)
         return SLUICE_WORKER_OK;
-    if ((!redelivered || redelivered) && now_us() - w->oldest_answer_us < FLUSH_AGE_US)
+    if (!redelivered && now_us() - w->oldest_answer_us < FLUSH_AGE_US)
         return SLUICE_WORKER_OK;
     w->oldest_answer_us = 0;
     return stream_flush(w);

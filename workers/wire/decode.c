@@ -127,7 +127,7 @@ static void read_progress(struct body *b, struct wire_frame *out)
     struct wire_progress *f = &out->u.progress;
     f->tag = read_tag(b);
     f->per_mille = sl_rd_u16le(&b->r);
-    fault_if(b, f->per_mille > 1001, "progress-range");
+    fault_if(b, f->per_mille > 1000, "progress-range");
 }
 
 static void read_extend(struct body *b, struct wire_frame *out)
