@@ -191,6 +191,22 @@ static void log_orphans(struct gateway *g)
     }
 }
 
+/* What was accepted as durable cannot become less (decision 29). Exit status 2, or -1. */
+static int check_durability(struct gateway *g)
+{
+    for (uint32_t i = 0; i < g->cfg->n_queues; i++) {
+        struct queue_depth d;
+        queue_depth(hub_queue(g->hub, i), &d);
+        uint64_t n = d.count[QUEUE_READY] + d.count[QUEUE_DELAYED] + d.count[QUEUE_DEAD];
+        if (n == 0 || g->cfg->queues[i].durable)
+            continue;
+        sl_log(SL_ERROR, "queue_not_empty", "queue=%s messages=%llu reason=\"\\\"durable\\\" changes only on an empty queue; work it off first\"",
+               g->cfg->queues[i].name, (unsigned long long)n);
+        return 2;
+    }
+    return -1;
+}
+
 static int recover(struct gateway *g)
 {
     struct store_loader l = { g, on_stored_queue, on_stored_entry, on_stored_session, on_stored_qos2, on_progress };
@@ -202,7 +218,7 @@ static int recover(struct gateway *g)
         err = store_load(g->store, &l, &why);
     if (err == SL_OK)
         log_orphans(g);
-    int status = err == SL_OK ? -1 : tell("recovery_failed", err, &why);
+    int status = err == SL_OK ? check_durability(g) : tell("recovery_failed", err, &why);
     sl_buf_fini(&why);
     return status;
 }
