@@ -32,5 +32,7 @@ install_missing() {
         as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq
         apt_updated=yes
     fi
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" </dev/null
+    # Its progress is noise here; what goes wrong is told on stderr.
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" \
+        </dev/null >/dev/null
 }

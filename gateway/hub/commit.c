@@ -50,6 +50,29 @@ void ticket_await_batch(struct hub *h, uint32_t ticket)
     h->commit.owed = true;
 }
 
+void ticket_finished(struct hub *h, uint32_t ticket)
+{
+    struct commit *c = &h->commit;
+    if (c->n_finished == c->cap_finished) {
+        c->cap_finished = c->cap_finished == 0 ? 64 : c->cap_finished * 2;
+        c->finished = sl_realloc(c->finished, c->cap_finished * sizeof *c->finished);
+    }
+    c->finished[c->n_finished++] = ticket;
+}
+
+/* "Finished with" is as good as stored, unless what it became is a message that
+ * is not stored yet: an ack and its publishes are one (contract, section 5). */
+void resolve_finished(struct hub *h)
+{
+    struct commit *c = &h->commit;
+    for (uint32_t i = 0; i < c->n_finished; i++) {
+        if (c->derived)
+            ticket_await_batch(h, c->finished[i]);
+        ticket_done(h, c->finished[i], PROTO_ACCEPTED);
+    }
+    c->n_finished = 0;
+}
+
 /* ---- batches ---- */
 
 struct batch_op *record(struct hub *h, enum batch_kind kind)
@@ -97,6 +120,7 @@ static struct batch *open_next(struct hub *h)
     c->unleased = 0;
     c->slow = false;
     c->owed = false;
+    c->derived = false;
     return full;
 }
 

@@ -60,7 +60,8 @@ static int open_session(struct hub_client *c, const struct proto_connect *p, str
         if (err != SL_OK)
             return err;
     }
-    bool changed = !*present || s->expiry_s != p->session_expiry_s;
+    /* While it was absent its end stood in the record: a crash must not find that. */
+    bool changed = !*present || s->expiry_s != p->session_expiry_s || s->ends_wall_ms != UINT64_MAX;
     bool was_persistent = s->persistent;
     s->expiry_s = p->session_expiry_s;
     s->persistent = p->session_expiry_s > 0;
@@ -110,6 +111,8 @@ void on_disconnect(struct hub_client *c, const struct proto_disconnect *d)
         if (c->session->persistent && d->session_expiry_s == 0)
             record(c->h, BATCH_SESSION_DROP)->id = c->session->number;
         c->session->persistent = d->session_expiry_s > 0;
+        if (c->session->persistent)
+            record_session(c->h, c->session);
     }
     if (!d->publish_will)
         will_forget(c);

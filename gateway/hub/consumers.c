@@ -111,5 +111,7 @@ int publish_parts(struct hub *h, const struct message_parts *parts, bool over_li
 
 int hub_publish(struct hub *h, const struct message_parts *parts)
 {
-    return publish_parts(h, parts, true);
+    int err = publish_parts(h, parts, true);
+    h->commit.derived = h->commit.derived || err == SL_OK;
+    return err;
 }

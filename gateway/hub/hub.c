@@ -50,6 +50,7 @@ void hub_free(struct hub *h)
     batch_free(h->commit.settles);
     batch_free(h->commit.spare);
     batch_free(h->commit.volatiles);
+    sl_free(h->commit.finished);
     route_free(h->routes);
     sessions_free(h->sessions);
     sl_slab_fini(&h->tickets);
@@ -136,13 +137,20 @@ void hub_heat(struct hub *h, uint32_t queue)
  * the safe side. */
 void hub_refresh_memory(struct hub *h)
 {
-    uint64_t sum = h->ownerless.bytes;
+    bool pressed = hub_memory_pressed(h);
+    uint64_t sum = 0;
     for (uint32_t i = 0; i < h->n_queues; i++) {
         struct queue_depth d;
         queue_depth(h->queues[i].q, &d);
         sum += d.memory;
     }
     h->memory = sum;
+    h->room_made = h->room_made || (pressed && !hub_memory_pressed(h));
+}
+
+bool hub_memory_pressed(const struct hub *h)
+{
+    return h->memory >= h->cfg.memory_bytes + h->cfg.memory_bytes / 4;
 }
 
 /* ---- a turn ---- */
@@ -169,6 +177,7 @@ void hub_end(struct hub *h)
     park_retry(h);
     dispatch_hot(h);
     apply_volatiles(h);
+    resolve_finished(h);
     commit_turn(h);
     if (h->hot != 0) {
         dispatch_hot(h);
@@ -256,7 +265,7 @@ struct queue *hub_queue(const struct hub *h, uint32_t index)
 
 uint64_t hub_memory_bytes(const struct hub *h)
 {
-    return h->memory;
+    return h->memory + h->parked_bytes + h->partial_bytes;
 }
 
 uint32_t hub_n_clients(const struct hub *h)

@@ -128,6 +128,9 @@ struct commit {
     uint32_t unleased;       /* new entries of `open` that no consumer has held yet */
     bool slow;               /* waiting would not save the write: a slow consumer, or a delivery that came back */
     bool owed;               /* something in `open` must be written for an answer */
+    bool derived;            /* `open` holds what a worker published: its ack promises that too */
+    uint32_t *finished;      /* tickets of what was acknowledged in this turn */
+    uint32_t n_finished, cap_finished;
     enum hub_health health;
 };
 
@@ -159,7 +162,8 @@ struct hub {
     struct park ownerless;   /* parked QoS 0 and SENDs whose connection is gone */
     struct commit commit;
     struct sl_rng rng;
-    uint64_t memory;         /* bodies and parked offers, as of the last turn plus what came since */
+    uint64_t memory;         /* bodies and queue nodes, as of the last turn plus what came since */
+    uint64_t parked_bytes;   /* parked offers, of clients and ownerless */
     uint64_t *scratch_bytes; /* per queue, for admission of several messages */
     uint32_t *scratch_count;
     bool room_made;          /* a parked offer may fit now */
@@ -170,12 +174,19 @@ struct hub {
 struct hub_queue *hub_queue_of_number(struct hub *h, uint32_t number);
 void hub_heat(struct hub *h, uint32_t queue); /* dispatch it this turn */
 void hub_refresh_memory(struct hub *h);
+/* Intake waits: so much over the limit that evicting bodies did not help. What
+ * is parked does not count: it would wait for itself. */
+bool hub_memory_pressed(const struct hub *h);
 
 /* ---- tickets and batches (commit.c) ---- */
 uint32_t ticket_new(struct hub *h, uint64_t client, uint32_t token);
 void ticket_done(struct hub *h, uint32_t ticket, enum proto_result r);
 /* The answer waits for the batch that is being filled. */
 void ticket_await_batch(struct hub *h, uint32_t ticket);
+/* A worker has finished with what `ticket` waits for: answered at the end of the
+ * turn, or with the open batch when workers published into it. */
+void ticket_finished(struct hub *h, uint32_t ticket);
+void resolve_finished(struct hub *h);
 /* A record in the open batch; the pointer dies at the next. */
 struct batch_op *record(struct hub *h, enum batch_kind kind);
 /* Is the batch that holds this message's enqueue still ours? NULL: no. */

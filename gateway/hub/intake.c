@@ -51,7 +51,7 @@ enum queue_admission offer_admission(struct hub *h, const struct offer *o)
 {
     if (o->n == 0)
         return QUEUE_ADMIT;
-    if (h->commit.health == HUB_NO_SPACE || h->draining || h->memory >= h->cfg.memory_bytes + h->cfg.memory_bytes / 4)
+    if (h->commit.health == HUB_NO_SPACE || h->draining || hub_memory_pressed(h))
         return QUEUE_WAIT;
     if (o->n > 1)
         return several_admission(h, o);
@@ -136,7 +136,7 @@ void offer_take(struct hub *h, struct hub_client *c, struct offer *o)
         refuse(h, c, o, PROTO_REFUSED_QUOTA);
     else if (a == QUEUE_ADMIT && (c == NULL || c->park.n == 0))
         offer_enter(h, c, o);
-    else if (o->qos == 0 && o->token == 0 && h->memory >= h->cfg.memory_bytes)
+    else if (o->qos == 0 && o->token == 0 && hub_memory_bytes(h) >= h->cfg.memory_bytes)
         refuse(h, c, o, PROTO_REFUSED_QUOTA); /* QoS 0 is the first to be shed (decision 6) */
     else
         park_push(h, c, o);

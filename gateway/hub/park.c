@@ -54,9 +54,11 @@ static void waiting_remove(struct hub *h, struct hub_client *c)
         h->waiting_tail = c->waiting_prev;
 }
 
+/* Over the memory limit one parked offer is enough. */
 bool park_full(const struct hub_client *c)
 {
-    return c->park.n >= c->l->park_max || c->park.bytes >= c->l->park_bytes;
+    bool short_of_memory = c->park.n > 0 && hub_memory_bytes(c->h) >= c->h->cfg.memory_bytes;
+    return short_of_memory || c->park.n >= c->l->park_max || c->park.bytes >= c->l->park_bytes;
 }
 
 void park_push(struct hub *h, struct hub_client *c, const struct offer *o)
@@ -66,7 +68,7 @@ void park_push(struct hub *h, struct hub_client *c, const struct offer *o)
     p->bytes = sizeof *p + offer_bytes(o);
     h->counters.publishes_parked++;
     push(c != NULL ? &c->park : &h->ownerless, p);
-    h->memory += p->bytes;
+    h->parked_bytes += p->bytes;
     if (c != NULL)
         waiting_add(h, c);
 }
@@ -77,6 +79,7 @@ static bool admit_one(struct hub *h, struct park *park, struct hub_client *c)
     if (park->n == 0 || offer_admission(h, &park->head->offer) != QUEUE_ADMIT)
         return false;
     struct parked *p = pop(park);
+    h->parked_bytes -= p->bytes;
     offer_enter(h, c, &p->offer);
     sl_free(p);
     return true;
@@ -111,12 +114,13 @@ void park_retry(struct hub *h)
 }
 
 /* The connection is gone: QoS 1 and 2 are forgotten (never acknowledged, the
- * client sends them again), QoS 0 and SEND are kept. */
+ * client sends them again), QoS 0 and SEND are kept while there is memory: who
+ * parks and leaves again and again must not fill it. */
 void park_forget(struct hub *h, struct hub_client *c)
 {
     while (c->park.n > 0) {
         struct parked *p = pop(&c->park);
-        bool keep = c->protocol == MESSAGE_STOMP || p->offer.qos == 0;
+        bool keep = (c->protocol == MESSAGE_STOMP || p->offer.qos == 0) && hub_memory_bytes(h) < h->cfg.memory_bytes;
         if (keep && !p->offer.echo) {
             p->offer.token = 0;
             push(&h->ownerless, p);
@@ -124,6 +128,7 @@ void park_forget(struct hub *h, struct hub_client *c)
         }
         if (p->offer.qos == 2 && !p->offer.echo && c->session != NULL)
             (void)session_drop_id(c->session, p->offer.packet_id);
+        h->parked_bytes -= p->bytes;
         offer_drop(&p->offer);
         sl_free(p);
     }

@@ -46,7 +46,7 @@ void partial_set(struct hub_client *c, size_t bytes)
 
 void partial_enforce(struct hub *h)
 {
-    while (h->memory + h->partial_bytes > h->cfg.memory_bytes && h->partial_bytes > h->cfg.memory_bytes / SMALL_SHARE) {
+    while (hub_memory_bytes(h) > h->cfg.memory_bytes && h->partial_bytes > h->cfg.memory_bytes / SMALL_SHARE) {
         struct hub_client *c = h->partial;
         sl_log(SL_WARN, "memory_limit", "peer=%s partial_bytes=%zu action=\"closed: its packet has been incomplete for longest\"", c->peer, c->partial_bytes);
         hub_client_bye(c, PROTO_BYE_QUOTA);

@@ -108,7 +108,10 @@ static void record_gone_durable(struct hub *h, struct hub_queue *hq, const struc
     if (left == 0 && c->msg != NULL && c->msg->ticket != MESSAGE_NO_TICKET) {
         uint32_t ticket = c->msg->ticket; /* finished with is as good as stored */
         c->msg->ticket = MESSAGE_NO_TICKET;
-        ticket_done(h, ticket, PROTO_ACCEPTED);
+        if (c->exit == QUEUE_EXIT_ACK)
+            ticket_finished(h, ticket);
+        else
+            ticket_done(h, ticket, PROTO_ACCEPTED);
     }
 }
 

@@ -168,7 +168,6 @@ static void on_nursery_dead(void *arg)
 {
     struct gateway *g = arg;
     sl_log(SL_ERROR, "nursery_died", "action=\"drain and exit\"");
-    g->nursery = NULL;
     stop_begin(g, "nursery_died", 1);
 }
 

@@ -144,17 +144,25 @@ static void on_shutdown(uv_shutdown_t *req, int status)
         conn_close(c);
 }
 
+/* It is closed after this time, whatever the peer does or does not do. */
+static void farewell_within(struct conn *c, uint64_t ms)
+{
+    if (c->farewell == NULL) {
+        c->farewell = SL_NEW(struct farewell);
+        uv_timer_init(c->net->cfg.loop, &c->farewell->timer);
+        c->farewell->timer.data = c;
+        c->open_handles++;
+    }
+    uv_timer_start(&c->farewell->timer, on_linger_timeout, ms, 0);
+}
+
 /* The last answer is written: no more from us, discard what still comes. */
 static void linger(struct conn *c)
 {
     if (c->lingering)
         return;
     c->lingering = true;
-    c->farewell = SL_NEW(struct farewell);
-    uv_timer_init(c->net->cfg.loop, &c->farewell->timer);
-    c->farewell->timer.data = c;
-    c->open_handles++;
-    uv_timer_start(&c->farewell->timer, on_linger_timeout, NET_LINGER_MS, 0);
+    farewell_within(c, NET_LINGER_MS);
     set_reading(c, true);
     if (uv_shutdown(&c->farewell->shutdown, &c->u.stream, on_shutdown) != 0)
         conn_close(c);
@@ -185,6 +193,18 @@ static int write_output(struct conn *c, struct sl_buf *out)
     return SL_OK;
 }
 
+/* A peer that does not read must not keep its connection for ever. */
+static void end_with_answer(struct conn *c, bool written)
+{
+    if (written) {
+        linger(c);
+        return;
+    }
+    set_reading(c, false);
+    if (c->farewell == NULL)
+        farewell_within(c, NET_LAST_WRITE_MS);
+}
+
 void conn_update(struct conn *c)
 {
     if (c->closing || c->client == NULL)
@@ -194,8 +214,8 @@ void conn_update(struct conn *c)
         conn_close(c);
         return;
     }
-    if (hub_client_closing(c->client) && c->write == NULL && sl_buf_len(out) == 0) {
-        linger(c);
+    if (hub_client_closing(c->client)) {
+        end_with_answer(c, c->write == NULL && sl_buf_len(out) == 0);
         return;
     }
     set_reading(c, c->write == NULL && !c->throttled && hub_client_reading(c->client));

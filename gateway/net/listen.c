@@ -35,6 +35,8 @@ static int bind_tcp(struct net *n, struct listener *l, struct sl_buf *why)
     uv_tcp_init(n->cfg.loop, &l->u.tcp);
     if (err == 0)
         err = uv_tcp_bind(&l->u.tcp, (const struct sockaddr *)&addr, 0);
+    if (err == 0) /* connections inherit it: a half-open one without a keep-alive of its own ends too */
+        err = uv_tcp_keepalive(&l->u.tcp, 1, NET_PROBE_S);
     return err == 0 ? SL_OK : fail(why, &l->bind, uv_strerror(err));
 }
 

@@ -10,6 +10,8 @@
 
 #define NET_READ_BYTES (256u << 10)
 #define NET_LINGER_MS  2000u /* decision 40 */
+#define NET_LAST_WRITE_MS 10000u /* for a slow reader to take the last answer */
+#define NET_PROBE_S    60u   /* silence after which TCP asks whether the peer is still there */
 #define NET_BACKLOG    4096
 
 struct conn;

@@ -224,12 +224,24 @@ static void write_rest(struct worker *w, uv_stream_t *stream)
         stop_writing(w);
 }
 
+/* The worker reads what was written, then the end. */
+static void shut_main(struct worker *w)
+{
+    uv_os_fd_t fd;
+    w->shut_main = false;
+    w->write_dead = true;
+    if (w->pipe_open[PIPE_MAIN] && uv_fileno((uv_handle_t *)&w->pipes[PIPE_MAIN], &fd) == 0)
+        (void)shutdown(fd, SHUT_WR);
+}
+
 static void after_flush(struct worker *w)
 {
     if (w->out.cap > KEEP_CAPACITY)
         sl_buf_fini(&w->out);
     if (w->close_stdin)
         io_close(w, PIPE_STDIN);
+    if (w->shut_main)
+        shut_main(w);
 }
 
 void io_flush(struct worker *w)

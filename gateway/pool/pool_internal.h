@@ -72,6 +72,7 @@ struct worker {
     bool draining;
     bool wants_soft;
     bool close_stdin;   /* once all output is written */
+    bool shut_main;     /* the same: nothing follows an ERROR */
     bool write_dead;    /* it no longer reads */
     bool writing;       /* `sending` is on its way */
     bool dirty;

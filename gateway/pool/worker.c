@@ -260,6 +260,7 @@ void worker_fault(struct worker *w, const struct mode_error *e, struct sl_bytes 
         hub_consumer_stop(hub_of(w->slot), w->slot->consumer);
     if (w->mode.ops->error != NULL) {
         w->mode.ops->error(e, &w->out);
+        w->shut_main = true;
         io_flush(w);
     }
     uint64_t grace = pool->cfg->grace_ms;

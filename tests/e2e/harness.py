@@ -380,6 +380,11 @@ class TestCase(unittest.TestCase):
         path = self.folder / "worked"
         return [l.split() for l in path.read_text().splitlines()] if path.exists() else []
 
+    def _log_lines(self):
+        """Of all starts of all gateways of this test."""
+        path = self.folder / "gateway.log"
+        return path.read_text(errors="replace").splitlines() if path.exists() else []
+
     def _clean(self):
         for p in self._children:
             if p.poll() is None:
@@ -391,9 +396,8 @@ class TestCase(unittest.TestCase):
         result = self._outcome.result
         failed = any(t is self or getattr(t, "test_case", None) is self
                      for t, _ in getattr(result, "failures", []) + getattr(result, "errors", []))
-        sane = [l for g in self._gateways if g.log is not None for l in g.log.lines
-                if "ERROR: " in l and "Sanitizer" in l or "runtime error:" in l
-                or "assertion failed" in l.lower()]
+        sane = [l for l in self._log_lines() if "Sanitizer:" in l or "runtime error:" in l
+                or "assertion failed" in l]
         if failed or left or sane:
             for g in self._gateways:
                 if g.log is not None:

@@ -2,6 +2,7 @@
 refuse or drop, large messages, too many connections, queues that are not durable, QoS 0."""
 
 import shutil
+import socket
 import time
 import unittest
 
@@ -340,6 +341,107 @@ class Kinds(LimitsCase):
         begun = time.monotonic()
         self.assertClosed(c)
         self.assertGreaterEqual(time.monotonic() - begun, 1.4)
+
+
+class Memory(LimitsCase):
+    def test_a_backlog_larger_than_memory_is_kept_and_worked_unaltered(self):
+        """40 MB of messages with 16 MB of memory; also over a restart."""
+        gw = self.start({"work": {}}, limits={"memory": "16MiB"})
+        c = self.mqtt(gw)
+        n, pad = 10000, b"." * 4000
+        for first in range(1, n + 1, 100):
+            ids = range(first, first + 100)
+            c.send(b"".join(mqtt_raw.publish("work/x", b"m%d " % i + pad, 1, i) for i in ids))
+            for i in ids:
+                c.expect(mqtt_raw.PUBACK, i)
+        memory = gw.summary()[""]["memory_bytes"]
+        self.assertLess(memory, 24 << 20)
+        c.disconnect()
+        gw.kill()
+        gw.end()
+        gw = self.start({"work": {}}, {"c": harness.recorder(self.folder, language="c")},
+                        limits={"memory": "16MiB"})
+        gw.await_empty("work")
+        self.assertLess(gw.summary()[""]["memory_bytes"], 24 << 20)
+        self.assertEqual([w[5] for w in self.worked() if w[0] == "S"], [f"m{i}" for i in range(1, n + 1)])
+        self.assertEqual(gw.stop(), 0)
+
+
+class Doors(LimitsCase):
+    def test_a_unix_socket_left_by_a_killed_gateway_is_taken_over(self):
+        path = self.folder / "mqtt.sock"
+        gw = self.start(listeners=[{"bind": f"unix:{path}", "protocol": "mqtt", "mode": "0600"},
+                                   {"bind": "127.0.0.1:0", "protocol": "stomp"}])
+        self.assertEqual(path.stat().st_mode & 0o777, 0o600)
+        gw.kill()
+        self.assertTrue(path.exists())
+        gw.start()
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(10)
+            s.connect(str(path))
+            s.sendall(mqtt_raw.connect("u") + mqtt_raw.publish("work/x", b"x", 1, 1))
+            got = b""
+            while len(got) < 8:
+                got += s.recv(100)
+        self.assertEqual(got, b"\x20\x02\x00\x00\x40\x02\x00\x01")
+        self.assertEqual(gw.stop(), 0)
+        self.assertFalse(path.exists())
+
+    def test_a_session_outlives_the_gateway(self):
+        for version in (4, 5):
+            with self.subTest(version=version):
+                gw = self.start()
+                name = f"s{version}"
+                c = self.mqtt(gw, version, name, clean=False)
+                self.assertEqual(c.session_present, 0)
+                c.publish("work/x", b"x", 2, 9)
+                self.assertEqual(c.expect(mqtt_raw.PUBREC, 9), 0)
+                gw.kill()
+                gw.start()
+                c = self.mqtt(gw, version, name, clean=False)
+                self.assertEqual(c.session_present, 1)
+                c.publish("work/x", b"x", 2, 9, dup=True)
+                self.assertEqual(c.expect(mqtt_raw.PUBREC, 9), 0)
+                self.assertEqual(gw.counters("work")["ready"], 1)
+                c.send(mqtt_raw.ack(mqtt_raw.PUBREL, 9))
+                self.assertEqual(c.expect(mqtt_raw.PUBCOMP, 9), 0)
+                c = self.mqtt(gw, version, name, clean=True)
+                self.assertEqual(c.session_present, 0)
+                c.disconnect()
+                gw.end()
+                shutil.rmtree(gw.data)
+
+    def test_a_transaction_enters_whole_or_not_at_all(self):
+        gw = self.start()
+        c = self.stomp(gw)
+
+        def tx(command, receipt=None):
+            pairs = [("transaction", "t")] + ([("receipt", receipt)] if receipt else [])
+            c.send(stomp_raw.frame(command, pairs))
+        tx("BEGIN")
+        for i in range(5):
+            c.send(stomp_raw.send("/topic/work/x", b"t%d" % i, headers=[("transaction", "t")]))
+        tx("ABORT", "aborted")
+        c.receipt("aborted")
+        self.assertEqual(gw.counters("work")["accepted"], 0)
+        tx("BEGIN")
+        for i in range(5):
+            c.send(stomp_raw.send("/topic/work/x", b"t%d" % i, headers=[("transaction", "t")]))
+        tx("COMMIT", "done")
+        c.receipt("done")
+        gw.kill()
+        gw.end()
+        self.assertEqual([e["payload"] for e in harness.dump(gw.data)], [b"t%d" % i for i in range(5)])
+
+    def test_disconnects_receipt_comes_after_all_others(self):
+        gw = self.start()
+        c = self.stomp(gw)
+        c.send(b"".join(stomp_raw.send("/topic/work/x", b"m", f"r{i}") for i in range(50))
+               + stomp_raw.frame("DISCONNECT", [("receipt", "bye")]))
+        for i in range(50):
+            c.receipt(f"r{i}")
+        c.receipt("bye")
+        self.assertClosed(c)
 
 
 if __name__ == "__main__":

@@ -186,6 +186,28 @@ class Deaths(StopCase):
         gw.kill()
         harness.wait_for(lambda: not gw.family(), "everybody to be gone")
 
+    def test_the_next_gateway_does_not_lease_while_an_old_worker_may_live(self):
+        """The old nursery is stopped, so that it cannot end its worker: the new gateway takes
+        messages and keeps them, and leases only when the old one has done its duty."""
+        gw = self.gateway(harness.config(pools={"p": slow(self.folder, 60)})).start()
+        self.publish_async(gw, b"held")
+        old = int(self.await_notes(1)[0].split()[1])
+        nursery = gw.nursery()
+        os.kill(nursery, signal.SIGSTOP)
+        gw.kill()
+        gw.spawn()
+        gw.event("listener_port", bind="127.0.0.1:0")
+        gw.ports = [int(harness.fields(l)["port"]) for l in gw.log.lines if "listener_port" in l]
+        self.publish(gw, b"new")
+        self.assertIsNone(gw.log.wait(lambda l: harness.event_of(l) == "ready", seconds=0.5))
+        self.assertTrue(alive(old))
+        self.assertEqual(len(self.notes()), 1)
+        os.kill(nursery, signal.SIGCONT)
+        gw.event("ready")
+        self.assertFalse(alive(old))
+        self.await_notes(2)
+        gw.kill()
+
     def test_a_killed_gateway_gives_back_uncharged(self):
         gw = self.gateway(harness.config(pools={"p": slow(self.folder, 60)})).start()
         self.publish_async(gw, b"held")

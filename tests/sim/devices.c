@@ -1,45 +1,13 @@
-/* Fake devices: MQTT 3.1.1 and 5 over the real codec, STOMP 1.2 as text. They
- * send again what was not answered, as the standards ask, and break off at any
- * moment. */
+/* Fake MQTT devices, 3.1.1 and 5, over the real codec. They send again what
+ * was not answered, as the standard asks, break off at any moment, say goodbye
+ * with and without their will, and come back while their old connection still
+ * seems alive. */
 #include "mqtt/packet.h"
 #include "sim.h"
 
-/* ---- uids and their payloads ---- */
-
-uint32_t uid_of(struct sl_bytes payload)
-{
-    uint64_t v;
-    if (payload.n < 2 || payload.p[0] != 'u' || sl_bytes_u64(sl_bytes_of(payload.p + 1, 8), UINT32_MAX, &v) != SL_OK)
-        return UINT32_MAX;
-    return (uint32_t)v;
-}
-
-uint32_t uid_new(struct world *w, uint8_t topic, uint8_t qos)
-{
-    if (w->n_uids == w->cap_uids) {
-        w->cap_uids = w->cap_uids == 0 ? 256 : w->cap_uids * 2;
-        w->uids = sl_realloc(w->uids, w->cap_uids * sizeof *w->uids);
-    }
-    w->uids[w->n_uids] = (struct uid){ .topic = topic, .qos = qos };
-    return w->n_uids++;
-}
-
-uint8_t uid_queues(const struct world *w, const struct uid *u)
-{
-    return (uint8_t)(u->topic < SIM_TOPICS ? w->topic_queues[u->topic] : 1u << (u->topic - SIM_TOPICS));
-}
-
-static void payload_of(struct world *w, uint32_t uid, char *out, size_t cap)
-{
-    size_t pad = pick(w, 3) == 0 ? pick(w, 300) : 0;
-    int n = snprintf(out, cap, "u%08u", uid);
-    memset(out + n, '.', pad);
-    out[(size_t)n + pad] = '\0';
-}
-
 /* ---- sending ---- */
 
-static void send_bytes(struct device *d, struct sl_buf *out)
+void device_send(struct device *d, struct sl_buf *out)
 {
     struct world *w = d->w;
     struct sl_bytes all = sl_buf_view(out);
@@ -61,19 +29,45 @@ static void must(const struct world *w, int err)
         world_fail(w, "a device cannot encode its packet: %s", sl_err_name(err));
 }
 
+/* Texts of a publish's user properties; they must outlive the encoding. */
+struct flavour {
+    struct message_header headers[2];
+    uint32_t n;
+    char priority[4], delay[16];
+};
+
+static void flavour_props(const struct uid *u, struct flavour *f, struct mqtt_props *props)
+{
+    if (u->priority != MESSAGE_PRIORITY_DEFAULT) {
+        snprintf(f->priority, sizeof f->priority, "%u", u->priority % 10u);
+        f->headers[f->n++] = (struct message_header){ sl_str("priority"), sl_str(f->priority) };
+    }
+    if (u->delay_ms != 0) {
+        snprintf(f->delay, sizeof f->delay, "%ums", u->delay_ms);
+        f->headers[f->n++] = (struct message_header){ sl_str("delay"), sl_str(f->delay) };
+    }
+    mqtt_props_set_user(props, f->headers, f->n);
+    if (u->expiry_ms != 0)
+        mqtt_props_set_number(props, MQTT_PROP_MESSAGE_EXPIRY, u->expiry_ms / 1000);
+}
+
 static void send_publish(struct device *d, const struct inflight *in, bool dup)
 {
     struct world *w = d->w;
     struct sl_buf out = { 0 };
+    struct flavour f = { 0 };
     char payload[512], topic[32];
-    payload_of(w, in->uid, payload, sizeof payload);
+    uid_sent(w, in->uid);
+    uid_payload(w, in->uid, payload, sizeof payload);
     snprintf(topic, sizeof topic, "t/%u", w->uids[in->uid].topic);
     struct mqtt_publish p = {
         .dup = dup, .qos = in->qos, .packet_id = in->packet_id, .topic = sl_str(topic), .payload = sl_str(payload),
     };
     mqtt_props_init(&p.props);
+    if (d->v5)
+        flavour_props(&w->uids[in->uid], &f, &p.props);
     must(w, mqtt_encode_publish(&out, d->v5 ? MQTT_V5 : MQTT_V311, &p));
-    send_bytes(d, &out);
+    device_send(d, &out);
 }
 
 static void send_pubrel(struct device *d, uint16_t packet_id)
@@ -82,39 +76,90 @@ static void send_pubrel(struct device *d, uint16_t packet_id)
     struct mqtt_ack a = { .type = MQTT_PUBREL, .packet_id = packet_id };
     mqtt_props_init(&a.props);
     must(d->w, mqtt_encode_ack(&out, d->v5 ? MQTT_V5 : MQTT_V311, &a));
-    send_bytes(d, &out);
+    device_send(d, &out);
 }
 
-static void send_text(struct device *d, const char *text, size_t n)
+/* ---- coming ---- */
+
+/* A clean start: the device forgets, and so must the gateway. Packet ids
+ * begin anew, so that an id which was kept would swallow a new message. */
+static void forget_inflight(struct device *d)
 {
-    struct sl_buf out = { 0 };
-    must(d->w, sl_buf_append(&out, text, n));
-    send_bytes(d, &out);
+    for (uint32_t i = 0; i < SIM_INFLIGHT; i++)
+        d->in[i].state = IN_FREE;
+    d->next_packet_id = 0;
+    d->session_stored = false;
+}
+
+static void give_will(struct device *d, struct mqtt_connect *c, char *topic, char *payload)
+{
+    struct world *w = d->w;
+    d->will = SIM_NO_UID;
+    if (!chance(w, 40))
+        return;
+    d->will = uid_new(w, (uint8_t)pick(w, SIM_TOPICS), 0);
+    snprintf(topic, 32, "t/%u", w->uids[d->will].topic);
+    uid_payload(w, d->will, payload, 512);
+    c->has_will = true;
+    c->will = (struct mqtt_will){ .topic = sl_str(topic), .payload = sl_str(payload) };
+    mqtt_props_init(&c->will.props);
 }
 
 static void connect_mqtt(struct device *d)
 {
     struct world *w = d->w;
     struct sl_buf out = { 0 };
-    char id[16];
+    char id[16], topic[32], payload[512];
     snprintf(id, sizeof id, "dev%u", d->number);
-    struct mqtt_connect c = {
-        .version = d->v5 ? MQTT_V5 : MQTT_V311, .clean_start = !d->persistent, .keep_alive_s = 0, .client_id = sl_str(id),
-    };
+    /* CONNACK does not wait for the disk: until another answer has confirmed a
+     * clean start, a crash may bring the old session back. */
+    bool unconfirmed = d->clean && !d->confirmed;
+    d->confirmed = false;
+    d->clean = !d->persistent || unconfirmed || (d->v5 && chance(w, 15));
+    if (d->clean)
+        forget_inflight(d);
+    struct mqtt_connect c = { .version = d->v5 ? MQTT_V5 : MQTT_V311, .clean_start = d->clean, .client_id = sl_str(id) };
     mqtt_props_init(&c.props);
     if (d->v5 && d->persistent)
-        mqtt_props_set_number(&c.props, MQTT_PROP_SESSION_EXPIRY, UINT32_MAX);
+        mqtt_props_set_number(&c.props, MQTT_PROP_SESSION_EXPIRY, d->expiry_s);
+    give_will(d, &c, topic, payload);
     d->client = hub_client_open(w->hub, &w->mqtt, "device", d);
     must(w, mqtt_encode_connect(&out, &c));
-    send_bytes(d, &out);
+    device_send(d, &out);
 }
 
-static void connect_stomp(struct device *d)
+/* A session's end is counted from the end of its connection. Of a connection
+ * that no answer has confirmed a crash may leave no trace. */
+static void note_leaving(struct device *d)
 {
-    static const char hello[] = "CONNECT\naccept-version:1.2\nhost:sim\n\n";
-    d->client = hub_client_open(d->w->hub, &d->w->stomp, "device", d);
-    send_text(d, hello, sizeof hello); /* with its NUL */
+    d->left_wall = d->w->now.wall_ms;
+    if (d->confirmed)
+        d->sure_until = d->left_wall + (uint64_t)d->sure_s * 1000;
 }
+
+void device_sessions_written(struct world *w)
+{
+    for (uint32_t i = 0; i < SIM_DEVICES; i++) {
+        struct device *d = &w->devices[i];
+        d->sure_s = d->expiry_s;
+        d->sure_until = d->left_wall + (uint64_t)d->expiry_s * 1000;
+    }
+}
+
+/* The device's side of its connection is gone and the gateway does not know. */
+static void come_back_early(struct device *d)
+{
+    d->ghost = d->client;
+    d->ghost_will = d->will;
+    d->client = NULL;
+    d->greeted = false;
+    note_leaving(d);
+    sl_buf_fini(&d->rx);
+    d->w->counts[SIM_TAKEOVERS]++;
+    connect_mqtt(d);
+}
+
+/* ---- publishing ---- */
 
 static struct inflight *free_slot(struct device *d)
 {
@@ -145,47 +190,13 @@ static void publish_mqtt(struct device *d)
     if (in == NULL && qos > 0)
         return;
     uint32_t uid = uid_new(w, (uint8_t)pick(w, SIM_TOPICS), qos);
+    if (d->v5)
+        uid_flavour(w, uid, false);
     struct inflight now = { IN_PUBLISHED, uid, qos > 0 ? next_id(d) : 0, qos };
     w->uids[uid].exactly_once = qos == 2 && d->persistent;
     if (qos > 0)
         *in = now;
     send_publish(d, &now, false);
-}
-
-static void stomp_send(struct device *d, const char *transaction, uint32_t uid)
-{
-    struct world *w = d->w;
-    const struct uid *u = &w->uids[uid];
-    char payload[512], frame[1024], destination[64];
-    payload_of(w, uid, payload, sizeof payload);
-    if (u->topic < SIM_TOPICS)
-        snprintf(destination, sizeof destination, "/topic/t.%u", u->topic);
-    else
-        snprintf(destination, sizeof destination, "/queue/q%u", u->topic - SIM_TOPICS);
-    int n = snprintf(frame, sizeof frame, "SEND\ndestination:%s\n", destination);
-    if (transaction != NULL)
-        n += snprintf(frame + n, sizeof frame - (size_t)n, "transaction:%s\n\n%s", transaction, payload);
-    else
-        n += snprintf(frame + n, sizeof frame - (size_t)n, "receipt:%u\n\n%s", uid, payload);
-    send_text(d, frame, (size_t)n + 1);
-}
-
-/* Three messages in one transaction; the receipt of COMMIT names the first. */
-static void stomp_transaction(struct device *d)
-{
-    struct world *w = d->w;
-    char frame[128];
-    bool keep = chance(w, 80);
-    uint32_t first = w->n_uids;
-    int n = snprintf(frame, sizeof frame, "BEGIN\ntransaction:x%u\n\n", first);
-    send_text(d, frame, (size_t)n + 1);
-    snprintf(frame, sizeof frame, "x%u", first);
-    for (int i = 0; i < 3 && d->client != NULL; i++)
-        stomp_send(d, frame, uid_new(w, (uint8_t)pick(w, SIM_TOPICS), 1));
-    if (d->client == NULL)
-        return;
-    n = snprintf(frame, sizeof frame, keep ? "COMMIT\ntransaction:x%u\nreceipt:c%u\n\n" : "ABORT\ntransaction:x%u\n\n", first, first);
-    send_text(d, frame, (size_t)n + 1);
 }
 
 /* ---- reading ---- */
@@ -215,24 +226,39 @@ static void on_ack(struct device *d, const struct mqtt_ack *a)
         laws_on_ack(w, in->uid);
     if (a->type == MQTT_PUBREC && good) {
         in->state = IN_RELEASED;
+        d->session_stored = d->confirmed = d->persistent;
+        d->sure_s = d->expiry_s;
         send_pubrel(d, in->packet_id);
     } else {
         in->state = IN_FREE;
     }
 }
 
-static void on_greeted(struct device *d, bool session_present)
+static void send_again(struct device *d, bool session_present)
 {
-    d->greeted = true;
-    for (uint32_t i = 0; i < SIM_INFLIGHT; i++) {
+    for (uint32_t i = 0; i < SIM_INFLIGHT && !session_present; i++) {
+        if (d->in[i].state != IN_FREE)
+            d->w->uids[d->in[i].uid].exactly_once = false; /* the promise ended with the session */
+    }
+    for (uint32_t i = 0; i < SIM_INFLIGHT && d->client != NULL; i++) {
         struct inflight *in = &d->in[i];
-        if (!d->persistent || !session_present)
-            in->state = in->state == IN_FREE || !d->persistent ? IN_FREE : in->state;
-        if (in->state == IN_PUBLISHED && d->client != NULL)
+        if (in->state == IN_PUBLISHED)
             send_publish(d, in, true);
-        else if (in->state == IN_RELEASED && d->client != NULL)
+        else if (in->state == IN_RELEASED)
             send_pubrel(d, in->packet_id);
     }
+}
+
+static void on_greeted(struct device *d, const struct mqtt_connack *c)
+{
+    if (c->code != 0) {
+        if (!d->w->draining)
+            world_fail(d->w, "device %u is refused with code %u", d->number, c->code);
+        return;
+    }
+    laws_on_connack(d->w, d, c->session_present);
+    d->greeted = true;
+    send_again(d, c->session_present);
 }
 
 static void on_packet(struct device *d, struct mqtt_frame *f)
@@ -242,7 +268,7 @@ static void on_packet(struct device *d, struct mqtt_frame *f)
     f->version = d->v5 ? MQTT_V5 : MQTT_V311;
     f->from_server = true;
     if (f->type == MQTT_CONNACK && mqtt_decode_connack(f, &c) == SL_OK)
-        on_greeted(d, c.session_present);
+        on_greeted(d, &c);
     else if (f->type >= MQTT_PUBACK && f->type <= MQTT_PUBCOMP && mqtt_decode_ack(f, &a) == SL_OK)
         on_ack(d, &a);
     else if (f->type != MQTT_DISCONNECT)
@@ -268,69 +294,94 @@ static bool read_mqtt(struct device *d)
     return d->client != NULL;
 }
 
-static void on_receipt(struct device *d, const char *id)
+static void read_ghost(struct device *d)
 {
-    struct world *w = d->w;
-    w->counts[SIM_ANSWERS]++;
-    uint32_t uid = (uint32_t)strtoul(id[0] == 'c' ? id + 1 : id, NULL, 10);
-    uint32_t n = id[0] == 'c' ? 3 : 1;
-    for (uint32_t i = 0; i < n; i++)
-        laws_on_ack(w, uid + i);
+    struct sl_buf *out = hub_client_output(d->ghost);
+    sl_buf_consume(out, sl_buf_len(out));
+    if (!hub_client_closing(d->ghost))
+        return;
+    struct hub_client *c = d->ghost;
+    d->ghost = NULL;
+    laws_on_loss(d->w, c, d->ghost_will);
 }
 
-static bool read_stomp(struct device *d)
+void device_read(struct device *d, struct hub_client *c)
 {
-    struct sl_bytes v = sl_buf_view(&d->rx);
-    size_t skip = 0;
-    while (skip < v.n && v.p[skip] == '\n')
-        skip++;
-    const uint8_t *end = v.n > skip ? memchr(v.p + skip, 0, v.n - skip) : NULL;
-    if (end == NULL)
-        return false;
-    char frame[1024];
-    size_t n = (size_t)(end - (v.p + skip));
-    if (n >= sizeof frame)
-        n = sizeof frame - 1;
-    memcpy(frame, v.p + skip, n);
-    frame[n] = '\0';
-    sl_buf_consume(&d->rx, (size_t)(end - v.p) + 1);
-    const char *receipt = strstr(frame, "\nreceipt-id:");
-    if (strncmp(frame, "CONNECTED\n", 10) == 0)
-        d->greeted = true;
-    else if (strncmp(frame, "RECEIPT\n", 8) == 0 && receipt != NULL)
-        on_receipt(d, receipt + 12);
-    else if (strncmp(frame, "ERROR\n", 6) != 0)
-        world_fail(d->w, "device %u cannot read frame %s", d->number, frame);
-    return d->client != NULL;
-}
-
-void device_read(struct device *d)
-{
-    struct sl_buf *out = hub_client_output(d->client);
-    bool closing = hub_client_closing(d->client);
+    if (c != d->client) {
+        read_ghost(d);
+        return;
+    }
+    struct sl_buf *out = hub_client_output(c);
+    bool closing = hub_client_closing(c);
     must(d->w, sl_buf_append_bytes(&d->rx, sl_buf_view(out)));
     sl_buf_consume(out, sl_buf_len(out));
     bool more = true;
     while (more)
-        more = d->stomp ? read_stomp(d) : read_mqtt(d);
-    if (d->client != NULL && (closing || hub_client_closing(d->client)))
+        more = d->stomp ? stomp_read(d) : read_mqtt(d);
+    if (d->client == c && (closing || hub_client_closing(c)))
         device_lost(d);
 }
+
+/* ---- going ---- */
 
 void device_lost(struct device *d)
 {
     struct hub_client *c = d->client;
+    uint32_t will = d->greeted ? d->will : SIM_NO_UID; /* before CONNACK nobody knows whether it was taken */
     d->client = NULL;
     d->greeted = false;
+    d->receipts_owed = 0;
+    note_leaving(d);
+    d->will = SIM_NO_UID;
     sl_buf_fini(&d->rx);
-    hub_client_closed(c);
+    laws_on_loss(d->w, c, will);
+}
+
+void device_gone(struct device *d)
+{
+    if (d->client != NULL)
+        device_lost(d);
+    if (d->ghost != NULL)
+        laws_on_loss(d->w, d->ghost, d->ghost_will);
+    d->ghost = NULL;
+}
+
+/* With 0x04 the will is published all the same. */
+static void say_goodbye(struct device *d)
+{
+    struct world *w = d->w;
+    struct sl_buf out = { 0 };
+    if (!hub_client_reading(d->client)) {
+        device_lost(d);
+        return;
+    }
+    struct mqtt_word bye = { .reason = d->v5 && chance(w, 30) ? 0x04 : 0 };
+    mqtt_props_init(&bye.props);
+    uint32_t taken_back = bye.reason == 0 ? d->will : SIM_NO_UID;
+    if (bye.reason == 0)
+        d->will = SIM_NO_UID;
+    if (d->v5 && d->persistent && chance(w, 30)) {
+        d->expiry_s = chance(w, 50) ? UINT32_MAX : 1 + pick(w, 5);
+        d->sure_s = d->expiry_s < d->sure_s ? d->expiry_s : d->sure_s; /* no answer will tell */
+        uint64_t ends = w->now.wall_ms + (uint64_t)d->sure_s * 1000;
+        d->sure_until = ends < d->sure_until ? ends : d->sure_until;
+        mqtt_props_set_number(&bye.props, MQTT_PROP_SESSION_EXPIRY, d->expiry_s);
+    }
+    must(w, mqtt_encode_disconnect(&out, d->v5 ? MQTT_V5 : MQTT_V311, &bye));
+    device_send(d, &out);
+    if (d->client == NULL)
+        return;
+    /* A connection that is paused just now has not read it. */
+    if (taken_back != SIM_NO_UID && hub_client_reading(d->client))
+        w->uids[taken_back].cancelled = true;
+    device_lost(d);
 }
 
 void device_step(struct world *w, struct device *d)
 {
     if (d->client == NULL) {
         if (d->stomp)
-            connect_stomp(d);
+            stomp_connect(d);
         else
             connect_mqtt(d);
         return;
@@ -340,12 +391,12 @@ void device_step(struct world *w, struct device *d)
     uint32_t r = pick(w, 100);
     if (r < 3) {
         device_lost(d);
-    } else if (d->stomp && r < 20) {
-        stomp_transaction(d);
     } else if (d->stomp) {
-        bool direct = chance(w, 30);
-        uint8_t topic = (uint8_t)(direct ? SIM_TOPICS + pick(w, SIM_QUEUES) : pick(w, SIM_TOPICS));
-        stomp_send(d, NULL, uid_new(w, topic, 1));
+        stomp_step(d);
+    } else if (r < 5) {
+        say_goodbye(d);
+    } else if (r < 8 && d->ghost == NULL) {
+        come_back_early(d);
     } else {
         for (uint32_t n = 1 + pick(w, 4); n > 0 && d->client != NULL; n--)
             publish_mqtt(d);

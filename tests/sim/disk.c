@@ -27,6 +27,7 @@ static void put_entry(struct world *w, const struct batch_op *op)
         world_fail(w, "entry %016" PRIx64 " is written twice", op->id);
     sl_idmap_put(&w->disk.entries, key_of(op->id, e->queue), e);
     w->uids[e->uid].stored[e->queue]++;
+    w->disk.n_entries[e->queue]++;
 }
 
 static void update_entry(struct world *w, const struct batch_op *op)
@@ -46,6 +47,7 @@ static void settle_entry(struct world *w, const struct batch_op *op)
         return;
     struct uid *u = &w->uids[e->uid];
     u->stored[e->queue]--;
+    w->disk.n_entries[e->queue]--;
     if (u->worked[e->queue] == 0)
         u->left[e->queue]++;
     sl_free(e);
@@ -86,6 +88,9 @@ static void apply_op(struct world *w, const struct batch_op *op)
     case BATCH_BODY:
         if (message_from_record(message_record(op->msg), &copy) != SL_OK)
             world_fail(w, "a record of our own is not well-formed");
+        if (op->id >> 40 != w->boot || sl_idmap_get(&d->bodies, op->id) != NULL)
+            world_fail(w, "the id %016" PRIx64 " is given to a new message again", op->id);
+        uid_names(w, op->id, uid_of(message_payload(copy)));
         sl_idmap_put(&d->bodies, op->id, copy);
         break;
     case BATCH_ENTRY:
@@ -259,6 +264,7 @@ static void restore_entries(struct world *w)
         if (hub_restore_entry(w->hub, all[i]->queue + 1, &all[i]->r) != SL_OK)
             world_fail(w, "entry %016" PRIx64 " cannot be restored", all[i]->r.id);
         w->accepted_base[all[i]->queue]++;
+        w->base_bytes[all[i]->queue] += all[i]->r.bytes;
     }
     sl_free(all);
 }
@@ -267,6 +273,8 @@ void disk_restore(struct world *w)
 {
     struct disk *d = &w->disk;
     memset(w->accepted_base, 0, sizeof w->accepted_base);
+    memset(w->base_bytes, 0, sizeof w->base_bytes);
+    memset(w->over, 0, sizeof w->over);
     restore_entries(w);
     for (size_t i = 0; i < d->sessions.cap; i++) {
         const struct batch_note *n = d->sessions.slots[i].value;

@@ -1,18 +1,31 @@
-/* The laws: contract.md §2, each said once. */
+/* The laws while the world moves: contract.md §2, each said once. What must
+ * hold when nothing is under way is in laws_at_rest.c. */
 #include "sim.h"
 
-/* Queues that may let go of what they accepted by their own policy. */
-static bool may_drop(const struct queue_config *q)
+/* ---- 1. accepted means kept ---- */
+
+static bool has_ended(const struct world *w, const struct uid *u)
 {
-    return q->overflow == QUEUE_DROP_OLDEST || q->ttl_ms > 0;
+    if (u->expiry_ms == 0)
+        return false;
+    return u->absolute_end ? w->latest_wall >= u->ends_at : w->latest_steady >= u->first_sent + u->expiry_ms;
 }
 
-/* 1. Accepted means kept: on the disk, or finished with. */
-static void accepted_is_kept(const struct world *w, uint32_t uid)
+/* The exits that a queue's own configuration allows without any work done. */
+static bool may_have_left(const struct world *w, const struct uid *u, uint32_t q)
+{
+    const struct queue_config *cfg = &w->queues[q];
+    bool bounded_dead = cfg->dead_max_messages < SIM_DEAD_MANY || cfg->dead_ttl_ms != 0;
+    return cfg->overflow == QUEUE_DROP_OLDEST || has_ended(w, u) || (bounded_dead && (u->died & 1u << q) != 0) ||
+           (cfg->ttl_ms != 0 && w->latest_steady >= u->first_sent + cfg->ttl_ms);
+}
+
+/* On the disk, or finished with. */
+void law_accepted_is_kept(const struct world *w, uint32_t uid)
 {
     const struct uid *u = &w->uids[uid];
     for (uint32_t q = 0; q < SIM_QUEUES; q++) {
-        if ((uid_queues(w, u) & 1u << q) == 0 || !w->queues[q].durable || may_drop(&w->queues[q]))
+        if ((uid_queues(w, u) & 1u << q) == 0 || !w->queues[q].durable || may_have_left(w, u, q))
             continue;
         if (u->stored[q] == 0 && u->worked[q] == 0)
             world_fail(w, "u%08u (QoS %u) is acknowledged, and in queue q%u it is neither stored nor worked", uid, u->qos, q);
@@ -23,66 +36,130 @@ void laws_on_ack(struct world *w, uint32_t uid)
 {
     w->uids[uid].acked = true;
     w->counts[SIM_ACKED]++;
-    accepted_is_kept(w, uid);
+    if (w->uids[uid].cancelled)
+        world_fail(w, "u%08u was taken back and is acknowledged", uid);
+    law_accepted_is_kept(w, uid);
 }
 
-/* 3. One holder at a time; 2. attempts as they were charged; the last alone. */
-void laws_on_delivery(struct world *w, struct worker *k, const struct delivery *d)
+/* ---- 3. one holder; attempts; the last alone ---- */
+
+static void attempts_are_as_charged(const struct world *w, const struct worker *k, const struct delivery *d, const struct charge *c)
 {
-    if (d->uid >= w->n_uids)
-        world_fail(w, "message %016" PRIx64 " was altered", d->id);
-    struct uid *u = &w->uids[d->uid];
-    const struct charge *c = charge_of(w, d->id, k->queue);
-    if ((uid_queues(w, u) & 1u << k->queue) == 0)
-        world_fail(w, "u%08u came to queue q%u, where no route leads", d->uid, k->queue);
+    uint32_t max = w->queues[k->queue].max_attempts;
     if (c->live)
         world_fail(w, "message %016" PRIx64 " is held by two consumers", d->id);
     if (d->attempt < c->least + 1 || d->attempt > c->most + 1)
         world_fail(w, "message %016" PRIx64 " has attempt %u, charged were %u to %u", d->id, d->attempt, c->least, c->most);
-    if (d->attempt > w->queues[k->queue].max_attempts)
-        world_fail(w, "message %016" PRIx64 " has attempt %u of %u", d->id, d->attempt, w->queues[k->queue].max_attempts);
-    bool alone = d->attempt > 1 && d->attempt == w->queues[k->queue].max_attempts;
+    if (d->attempt > max)
+        world_fail(w, "message %016" PRIx64 " has attempt %u of %u", d->id, d->attempt, max);
+    if (w->now.steady_ms < c->not_before)
+        world_fail(w, "message %016" PRIx64 " comes %" PRIu64 " ms before its retry is due", d->id, c->not_before - w->now.steady_ms);
+    bool alone = d->attempt > 1 && d->attempt == max;
     if (alone && k->n > 0)
         world_fail(w, "the last attempt of %016" PRIx64 " joins %u others", d->id, k->n);
     if (k->n > 0 && k->held[0].attempt > 1 && k->held[0].last)
         world_fail(w, "message %016" PRIx64 " joins a last attempt", d->id);
     if (k->n >= k->prefetch)
-        world_fail(w, "a worker holds more than its prefetch");
-    if (sl_idmap_get(&w->ids_seen, d->id >> 40) != NULL && (d->id >> 40) > w->boot)
-        world_fail(w, "id %016" PRIx64 " is from the future", d->id);
-    if (u->only_id[k->queue] == 0)
-        u->only_id[k->queue] = d->id;
-    else if (u->exactly_once && u->only_id[k->queue] != d->id)
-        world_fail(w, "QoS 2 u%08u has two ids, %016" PRIx64 " and %016" PRIx64, d->uid, u->only_id[k->queue], d->id);
-    if (u->qos == 2 && w->queues[k->queue].durable && u->stored[k->queue] == 0)
-        world_fail(w, "QoS 2 u%08u is leased before it is stored", d->uid);
-    if (hub_health(w->hub) == HUB_BROKEN)
-        world_fail(w, "message %016" PRIx64 " is leased although the store is broken", d->id);
+        world_fail(w, "%s", "a worker holds more than its prefetch");
 }
 
-/* 2. Nothing leaves a queue but by a counted exit. */
+/* What the producer said about its time. */
+static void time_is_kept(const struct world *w, const struct uid *u, uint32_t uid)
+{
+    const struct sl_now *now = &w->now;
+    if (now->steady_ms < u->first_sent + u->delay_ms)
+        world_fail(w, "u%08u is leased %" PRIu64 " ms before its delay is over", uid, u->first_sent + u->delay_ms - now->steady_ms);
+    bool over = u->absolute_end ? now->wall_ms >= u->ends_at : now->steady_ms >= u->last_sent + u->expiry_ms;
+    if (u->expiry_ms != 0 && over)
+        world_fail(w, "u%08u is leased after it has expired", uid);
+}
+
+/* A QoS 2 publish is one message, and nobody sees it before it is stored. */
+static void exactly_once(const struct world *w, struct uid *u, const struct delivery *d, uint32_t q)
+{
+    if (u->only_id[q] == 0)
+        u->only_id[q] = d->id;
+    else if (u->exactly_once && u->only_id[q] != d->id)
+        world_fail(w, "QoS 2 u%08u has two ids, %016" PRIx64 " and %016" PRIx64, d->uid, u->only_id[q], d->id);
+    if (u->qos == 2 && w->queues[q].durable && u->stored[q] == 0)
+        world_fail(w, "QoS 2 u%08u is leased before it is stored", d->uid);
+}
+
+void laws_on_delivery(struct world *w, struct worker *k, const struct delivery *d)
+{
+    if (d->uid >= w->n_uids)
+        world_fail(w, "message %016" PRIx64 " was altered", d->id);
+    struct uid *u = &w->uids[d->uid];
+    uid_names(w, d->id, d->uid);
+    if ((uid_queues(w, u) & 1u << k->queue) == 0)
+        world_fail(w, "u%08u came to queue q%u, where no route leads", d->uid, k->queue);
+    if (u->cancelled)
+        world_fail(w, "u%08u was taken back and is leased", d->uid);
+    if (hub_health(w->hub) == HUB_BROKEN)
+        world_fail(w, "message %016" PRIx64 " is leased although the store is broken", d->id);
+    if (w->draining)
+        world_fail(w, "message %016" PRIx64 " is leased although the gateway drains", d->id);
+    attempts_are_as_charged(w, k, d, charge_of(w, d->id, k->queue));
+    time_is_kept(w, u, d->uid);
+    exactly_once(w, u, d, k->queue);
+}
+
+/* ---- sessions and wills ---- */
+
+void laws_on_connack(struct world *w, struct device *d, bool present)
+{
+    if (d->clean && present)
+        world_fail(w, "device %u asked for a clean start and has a session", d->number);
+    bool within = d->sure_s == UINT32_MAX || w->now.wall_ms < d->sure_until;
+    if (!d->clean && !present && d->session_stored && within)
+        world_fail(w, "the session of device %u is lost after %" PRIu64 " ms of %u s", d->number, w->now.wall_ms - d->left_wall, d->sure_s);
+    d->session_stored = d->session_stored && present;
+}
+
+static uint64_t taken(const struct world *w)
+{
+    return hub_counters(w->hub)->publishes_refused + world_accepted(w);
+}
+
+/* The will of a connection that ended without a goodbye is published, or
+ * refused and counted. */
+void laws_on_loss(struct world *w, struct hub_client *c, uint32_t will)
+{
+    uint64_t before = taken(w);
+    hub_client_closed(c);
+    if (will == SIM_NO_UID || w->dying || uid_queues(w, &w->uids[will]) == 0)
+        return;
+    uid_sent(w, will);
+    if (taken(w) == before)
+        world_fail(w, "the will u%08u is neither published nor counted", will);
+}
+
+/* ---- 2. nothing leaves but by a counted exit; 5. bounded ---- */
+
+static uint64_t more(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
 static void exits_add_up(const struct world *w, uint32_t q)
 {
     struct queue *queue = hub_queue(w->hub, q);
     const struct queue_counters *c = queue_counters(queue);
+    const struct queue_config *cfg = &w->queues[q];
     struct queue_depth d;
     queue_depth(queue, &d);
     uint64_t in = c->accepted + w->accepted_base[q];
     uint64_t out = c->acked + c->expired + c->dropped + c->dead_dropped + c->dead_expired + c->purged;
-    uint64_t here = d.count[QUEUE_READY] + d.count[QUEUE_LEASED] + d.count[QUEUE_DELAYED] + d.count[QUEUE_DEAD];
-    if (in != out + here)
-        world_fail(w, "queue q%u took %" PRIu64 ", let %" PRIu64 " go and has %" PRIu64, q, in, out, here);
-    /* 5. Bounded: what was restored may stand above the limit. */
-    uint64_t depth = here - d.count[QUEUE_DEAD];
-    if (w->accepted_base[q] == 0 && depth > w->queues[q].max_messages)
-        world_fail(w, "queue q%u has %" PRIu64 " of %" PRIu64 " messages", q, depth, w->queues[q].max_messages);
-}
-
-static void parking_is_bounded(const struct world *w)
-{
-    uint64_t memory = hub_memory_bytes(w->hub);
-    if (memory > 64u << 20)
-        world_fail(w, "%" PRIu64 " bytes are held in memory", memory);
+    uint64_t depth = d.count[QUEUE_READY] + d.count[QUEUE_LEASED] + d.count[QUEUE_DELAYED];
+    if (in != out + depth + d.count[QUEUE_DEAD])
+        world_fail(w, "queue q%u took %" PRIu64 ", let %" PRIu64 " go and has %" PRIu64, q, in, out, depth + d.count[QUEUE_DEAD]);
+    /* What was restored may stand above the limit, and what workers published. */
+    if (depth > more(cfg->max_messages, w->accepted_base[q]) + w->over[q])
+        world_fail(w, "queue q%u has %" PRIu64 " of %" PRIu64 " messages", q, depth, cfg->max_messages);
+    if (d.bytes > more(cfg->max_bytes, w->base_bytes[q]) + w->over[q] * 1024)
+        world_fail(w, "queue q%u has %" PRIu64 " of %" PRIu64 " bytes", q, d.bytes, cfg->max_bytes);
+    if (d.count[QUEUE_DEAD] > cfg->dead_max_messages)
+        world_fail(w, "queue q%u has %" PRIu64 " of %" PRIu64 " dead letters", q, d.count[QUEUE_DEAD], cfg->dead_max_messages);
 }
 
 void laws_after_step(struct world *w)
@@ -90,30 +167,17 @@ void laws_after_step(struct world *w)
     hub_check(w->hub);
     for (uint32_t q = 0; q < SIM_QUEUES; q++)
         exits_add_up(w, q);
-    parking_is_bounded(w);
-    if (w->step % 16 == 0) {
-        for (uint32_t uid = 0; uid < w->n_uids; uid++) {
-            if (w->uids[uid].acked)
-                accepted_is_kept(w, uid);
-        }
+    if (hub_memory_bytes(w->hub) > 1u << 20)
+        world_fail(w, "%" PRIu64 " bytes are held in memory", hub_memory_bytes(w->hub));
+    for (uint32_t i = 0; i < SIM_DEVICES; i++) {
+        if (w->devices[i].greeted && w->devices[i].ghost != NULL)
+            world_fail(w, "device %u has two connections with one identity", i);
     }
-}
-
-/* When all faults have ended, everything that was accepted has ended too. */
-void laws_at_end(struct world *w)
-{
-    for (uint32_t q = 0; q < SIM_QUEUES; q++) {
-        struct queue_depth d;
-        queue_depth(hub_queue(w->hub, q), &d);
-        uint64_t here = d.count[QUEUE_READY] + d.count[QUEUE_LEASED] + d.count[QUEUE_DELAYED];
-        if (here != 0)
-            world_fail(w, "queue q%u still has %" PRIu64 " messages (ready %" PRIu64 ", leased %" PRIu64 ", delayed %" PRIu64 ") although all workers are well", q, here,
-                       d.count[QUEUE_READY], d.count[QUEUE_LEASED], d.count[QUEUE_DELAYED]);
-    }
+    laws_when_flushed(w);
+    if (w->step % 16 != 0)
+        return;
     for (uint32_t uid = 0; uid < w->n_uids; uid++) {
         if (w->uids[uid].acked)
-            accepted_is_kept(w, uid);
+            law_accepted_is_kept(w, uid);
     }
-    if (!hub_flushed(w->hub))
-        world_fail(w, "%s", "something is still to be written although the disk is well");
 }

@@ -6,6 +6,8 @@
 #include "core/log.h"
 
 #define STEPS 400u
+/* The queues' nodes alone take up to 215,000 bytes; intake waits at 5/4 of the limit. */
+#define TIGHT_MEMORY 180000u
 
 void world_fail(const struct world *w, const char *fmt, ...)
 {
@@ -24,6 +26,8 @@ void world_fail(const struct world *w, const char *fmt, ...)
 static void begin(struct world *w)
 {
     w->now = sl_clock_advance(&w->clock, w->mono_us, w->wall_ms);
+    w->latest_steady = w->now.steady_ms > w->latest_steady ? w->now.steady_ms : w->latest_steady;
+    w->latest_wall = w->now.wall_ms > w->latest_wall ? w->now.wall_ms : w->latest_wall;
     hub_begin(w->hub, &w->now);
 }
 
@@ -39,7 +43,15 @@ static void read_output(struct world *w)
 {
     struct hub_client *c;
     while ((c = hub_next_dirty(w->hub)) != NULL)
-        device_read(hub_client_arg(c));
+        device_read(hub_client_arg(c), c);
+}
+
+uint64_t world_accepted(const struct world *w)
+{
+    uint64_t sum = 0;
+    for (uint32_t q = 0; q < SIM_QUEUES; q++)
+        sum += queue_counters(hub_queue(w->hub, q))->accepted;
+    return sum;
 }
 
 /* Ends the turn as the shell does, as often as reading made new work. */
@@ -63,7 +75,9 @@ static void make_queues(struct world *w)
             .name = names[i], .number = i + 1, .durable = i == 0 || chance(w, 80),
             .max_messages = 4 + pick(w, 60), .max_bytes = 4096 + pick(w, 60000), .overflow = overflows[pick(w, 4)],
             .max_attempts = 1 + pick(w, 4), .retry_initial_ms = 1 + pick(w, 300), .retry_max_ms = 2000,
-            .retry_factor = 1 + pick(w, 3), .retry_jitter = 0.2, .dead_max_messages = 100000,
+            .retry_factor = 1 + pick(w, 3), .retry_jitter = 0.2,
+            .ttl_ms = chance(w, 12) ? 300 + pick(w, 3000) : 0,
+            .dead_max_messages = chance(w, 20) ? 1 + pick(w, 5) : SIM_DEAD_MANY, .dead_ttl_ms = chance(w, 10) ? 1000 : 0,
         };
     }
     for (uint32_t t = 0; t < SIM_TOPICS; t++)
@@ -72,8 +86,11 @@ static void make_queues(struct world *w)
 
 static void make_devices(struct world *w)
 {
-    for (uint32_t i = 0; i < SIM_DEVICES; i++)
-        w->devices[i] = (struct device){ .w = w, .number = i, .stomp = i < 2, .v5 = chance(w, 50), .persistent = chance(w, 70) };
+    for (uint32_t i = 0; i < SIM_DEVICES; i++) {
+        struct device *d = &w->devices[i];
+        *d = (struct device){ .w = w, .number = i, .stomp = i < 2, .v5 = chance(w, 50), .persistent = chance(w, 70), .will = SIM_NO_UID };
+        d->expiry_s = d->v5 && chance(w, 40) ? 1 + pick(w, 5) : UINT32_MAX;
+    }
 }
 
 static void make_workers(struct world *w)
@@ -104,10 +121,11 @@ static void make_listeners(struct world *w)
 static void boot(struct world *w)
 {
     struct hub_config cfg = {
-        .boot = ++w->boot, .seed = sl_rng_u64(&w->rng), .memory_bytes = chance(w, 50) ? 20000 : 8u << 20,
+        .boot = ++w->boot, .seed = sl_rng_u64(&w->rng), .memory_bytes = chance(w, 50) ? TIGHT_MEMORY + pick(w, 20000) : 8u << 20,
         .commit_delay_us = 200, .max_sessions = 100, .max_connections = 100,
     };
     disk_io(w, &cfg.store);
+    w->draining = false;
     w->hub = hub_new(&cfg);
     w->clock = (struct sl_clock){ 0 };
     begin(w);
@@ -133,6 +151,7 @@ static void forget_charges(struct world *w)
     while ((c = sl_idmap_next(&w->charges, &pos)) != NULL) {
         c->live = false;
         c->least = 0;
+        c->not_before = 0;
     }
 }
 
@@ -151,10 +170,9 @@ static void forget_volatile(struct world *w)
 static void take_apart(struct world *w)
 {
     struct disk *d = &w->disk;
-    for (uint32_t i = 0; i < SIM_DEVICES; i++) {
-        if (w->devices[i].client != NULL)
-            device_lost(&w->devices[i]);
-    }
+    w->dying = true;
+    for (uint32_t i = 0; i < SIM_DEVICES; i++)
+        device_gone(&w->devices[i]);
     for (uint32_t i = 0; i < SIM_WORKERS; i++) {
         if (w->workers[i].consumer != 0)
             hub_consumer_lost(w->hub, w->workers[i].consumer, &(struct hub_loss){ .charge_none = true });
@@ -173,6 +191,7 @@ static void take_apart(struct world *w)
         d->fetches[q] = NULL;
     }
     hub_free(w->hub);
+    w->dying = false;
 }
 
 static void crash(struct world *w)
@@ -181,6 +200,62 @@ static void crash(struct world *w)
     disk_power_cut(w);
     take_apart(w);
     forget_charges(w);
+    forget_volatile(w);
+    boot(w);
+}
+
+/* ---- an orderly stop and start ---- */
+
+static void stop_turn(struct world *w)
+{
+    w->step++;
+    begin(w);
+    disk_step(w);
+    for (uint32_t i = 0; i < SIM_WORKERS; i++) {
+        struct worker *k = &w->workers[i];
+        if (k->consumer != 0 && k->n > 0)
+            worker_step(w, k);
+        else if (k->consumer != 0)
+            worker_end(w, k, true);
+    }
+    turn(w);
+    laws_after_step(w);
+    pass(w, 20000);
+}
+
+static void end_workers(struct world *w)
+{
+    begin(w);
+    for (uint32_t i = 0; i < SIM_WORKERS; i++) {
+        if (w->workers[i].consumer != 0)
+            worker_end(w, &w->workers[i], true);
+    }
+    turn(w);
+}
+
+/* SIGTERM: drain, goodbye, flush; then another boot, which may not forget
+ * anything: not even the attempts. */
+static void restart(struct world *w)
+{
+    w->draining = true;
+    hub_drain(w->hub);
+    hub_goodbye(w->hub);
+    turn(w);
+    uint64_t accepted = world_accepted(w);
+    for (uint32_t i = 0; i < 8; i++)
+        stop_turn(w);
+    end_workers(w);
+    for (uint32_t i = 0; i < 400 && !hub_flushed(w->hub); i++)
+        stop_turn(w);
+    if (hub_health(w->hub) == HUB_BROKEN) {
+        crash(w);
+        return;
+    }
+    w->counts[SIM_RESTARTS]++;
+    laws_when_stopped(w, accepted);
+    laws_when_flushed(w);
+    device_sessions_written(w);
+    take_apart(w);
     forget_volatile(w);
     boot(w);
 }
@@ -200,6 +275,8 @@ static void event(struct world *w)
         pass(w, sl_rng_below(&w->rng, chance(w, 20) ? 2000000 : 20000));
     else if (r < 994 || hub_health(w->hub) == HUB_BROKEN)
         crash(w);
+    else if (r < 996)
+        restart(w);
 }
 
 static void step(struct world *w)
@@ -240,12 +317,12 @@ static void world_end(struct world *w)
     while ((c = sl_idmap_next(&w->charges, &pos)) != NULL)
         sl_free(c);
     sl_idmap_fini(&w->charges);
-    sl_idmap_fini(&w->ids_seen);
+    sl_idmap_fini(&w->ids);
     disk_free(w);
     sl_free(w->uids);
 }
 
-static void run(uint64_t seed, uint64_t totals[8])
+static void run(uint64_t seed, uint64_t totals[SIM_COUNTS])
 {
     struct world w = { .seed = seed, .mono_us = 1000000, .wall_ms = 1700000000000u };
     sl_rng_seed(&w.rng, seed);
@@ -257,7 +334,7 @@ static void run(uint64_t seed, uint64_t totals[8])
     while (w.step < STEPS)
         step(&w);
     calm_down(&w);
-    for (int i = 0; i < 8; i++)
+    for (uint32_t i = 0; i < SIM_COUNTS; i++)
         totals[i] += w.counts[i];
     world_end(&w);
 }
@@ -265,7 +342,7 @@ static void run(uint64_t seed, uint64_t totals[8])
 /* sim [--seed N] [--seeds COUNT] [--first N] */
 int main(int argc, char **argv)
 {
-    uint64_t first = 1, count = 1000, totals[8] = { 0 };
+    uint64_t first = 1, count = 1000, totals[SIM_COUNTS] = { 0 };
     sl_log_to(NULL, NULL, SL_ERROR);
     for (int i = 1; i + 1 < argc; i += 2) {
         uint64_t v = strtoull(argv[i + 1], NULL, 10);
@@ -281,8 +358,8 @@ int main(int argc, char **argv)
     for (uint64_t seed = first; seed < first + count; seed++)
         run(seed, totals);
     printf("%" PRIu64 " seeds: acknowledged %" PRIu64 ", worked %" PRIu64 ", deliveries %" PRIu64 ", redeliveries %" PRIu64
-           ", worker deaths %" PRIu64 ", gateway crashes %" PRIu64 ", disk faults %" PRIu64 ", answers %" PRIu64 "; every law held\n",
-           count, totals[SIM_ACKED], totals[SIM_WORKED], totals[SIM_DELIVERIES], totals[SIM_REDELIVERIES], totals[SIM_DEATHS],
-           totals[SIM_CRASHES], totals[SIM_DISK_FAULTS], totals[SIM_ANSWERS]);
+           ", worker deaths %" PRIu64 ", takeovers %" PRIu64 ", gateway crashes %" PRIu64 " and restarts %" PRIu64 ", disk faults %" PRIu64 ", answers %" PRIu64 "; every law held\n",
+           count, totals[SIM_ACKED], totals[SIM_WORKED], totals[SIM_DELIVERIES], totals[SIM_REDELIVERIES], totals[SIM_DEATHS], totals[SIM_TAKEOVERS],
+           totals[SIM_CRASHES], totals[SIM_RESTARTS], totals[SIM_DISK_FAULTS], totals[SIM_ANSWERS]);
     return 0;
 }

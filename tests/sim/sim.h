@@ -23,6 +23,9 @@
 #define SIM_TOPICS   6u
 #define SIM_INFLIGHT 32u
 #define SIM_HELD     64u
+#define SIM_COUNTS   10u
+#define SIM_NO_UID   UINT32_MAX
+#define SIM_DEAD_MANY 100000u /* a cap that no run reaches */
 
 /* One thing that a device wants done, named by a number in its payload. */
 struct uid {
@@ -30,6 +33,12 @@ struct uid {
     uint8_t qos;
     bool acked;         /* the device has the answer that promises it */
     bool exactly_once;  /* QoS 2 in a persistent session */
+    bool cancelled;     /* a will that a goodbye took back: nobody may see it */
+    uint8_t died;       /* bit per queue: it may have become a dead letter there */
+    uint8_t priority;   /* MESSAGE_PRIORITY_DEFAULT unless it says so */
+    bool absolute_end;  /* STOMP `expires`: wall time; else MQTT 5 interval: steady time */
+    uint32_t delay_ms, expiry_ms;  /* 0: none */
+    uint64_t first_sent, last_sent, ends_at; /* steady ms; ends_at with absolute_end */
     uint64_t only_id[SIM_QUEUES];  /* the first id seen in that queue */
     uint32_t worked[SIM_QUEUES];   /* times a worker's ack was taken */
     uint32_t stored[SIM_QUEUES];   /* entries on the disk now */
@@ -40,6 +49,7 @@ struct uid {
 struct charge {
     uint32_t least, most;  /* failed attempts so far */
     bool live;             /* a worker holds it */
+    uint64_t not_before;   /* steady ms: the end of its wait after a failed attempt */
 };
 
 struct delivery {
@@ -69,8 +79,17 @@ struct inflight {
 struct device {
     struct world *w;
     struct hub_client *client; /* NULL: not connected */
+    struct hub_client *ghost;  /* an older connection that the gateway still holds for alive */
     uint32_t number;
-    bool stomp, v5, persistent, greeted, closing;
+    bool stomp, v5, persistent, greeted;
+    bool clean;                /* this connection asked for a clean start */
+    bool session_stored;       /* an answer promised it since the last clean start */
+    bool confirmed;            /* the same of this connection */
+    uint32_t expiry_s, sure_s; /* of its session; UINT32_MAX: never. sure: what an answer has confirmed */
+    uint64_t left_wall;        /* when its last connection ended */
+    uint64_t sure_until;       /* until then its session must be there */
+    uint32_t will, ghost_will; /* the uids of the wills given at CONNECT; UINT32_MAX: none */
+    uint32_t receipts_owed;    /* STOMP */
     uint16_t next_packet_id;
     struct inflight in[SIM_INFLIGHT];
     struct sl_buf rx;   /* bytes from the gateway that are not a whole packet yet */
@@ -81,6 +100,7 @@ struct disk {
     struct sl_idmap entries;  /* id * SIM_QUEUES + queue → struct disk_entry */
     struct sl_idmap sessions; /* number → struct batch_note */
     struct sl_idmap qos2;     /* session << 16 | packet id → itself */
+    uint64_t n_entries[SIM_QUEUES];
     struct batch *pending;
     struct batch_fetch *fetches[SIM_QUEUES]; /* at most one per queue */
     bool full, broken;
@@ -98,6 +118,7 @@ struct world {
     struct sl_clock clock;
     struct sl_now now;
     uint64_t mono_us, wall_ms;
+    uint64_t latest_steady, latest_wall; /* the highest ever: what could have ended by time */
     struct hub *hub;
     struct hub_listener mqtt, stomp;
     struct queue_config queues[SIM_QUEUES];
@@ -108,13 +129,17 @@ struct world {
     struct uid *uids;
     uint32_t n_uids, cap_uids;
     struct sl_idmap charges;          /* id * SIM_QUEUES + queue → struct charge */
-    struct sl_idmap ids_seen;         /* message ids of earlier boots: they never come again */
+    struct sl_idmap ids;              /* message id → uid + 1: once given, never another's */
     uint64_t accepted_base[SIM_QUEUES]; /* restored at this boot */
+    uint64_t base_bytes[SIM_QUEUES];
+    uint64_t over[SIM_QUEUES];        /* admitted over the limit at this boot: workers' publishes (decision 30) */
     bool calm;                        /* no more faults: everything must end */
-    uint64_t counts[8];               /* acked, worked, crashes, worker deaths, disk faults, deliveries, redeliveries, duplicates */
+    bool draining;                    /* hub_drain was called: nothing may come in or go out */
+    bool dying;                       /* the process is being taken apart: nothing counts */
+    uint64_t counts[SIM_COUNTS];
 };
 
-enum { SIM_ACKED, SIM_WORKED, SIM_CRASHES, SIM_DEATHS, SIM_DISK_FAULTS, SIM_DELIVERIES, SIM_REDELIVERIES, SIM_ANSWERS };
+enum { SIM_ACKED, SIM_WORKED, SIM_CRASHES, SIM_RESTARTS, SIM_DEATHS, SIM_DISK_FAULTS, SIM_DELIVERIES, SIM_REDELIVERIES, SIM_ANSWERS, SIM_TAKEOVERS };
 
 /* Prints seed, step and what is wrong, and ends the process with 1. */
 void world_fail(const struct world *w, const char *fmt, ...) SL_PRINTF(2, 3) SL_NORETURN;
@@ -127,9 +152,19 @@ static inline uint32_t pick(struct world *w, uint32_t n)
     return (uint32_t)sl_rng_below(&w->rng, n);
 }
 
+/* uids.c */
 uint32_t uid_of(struct sl_bytes payload);
 uint32_t uid_new(struct world *w, uint8_t topic, uint8_t qos);
 uint8_t uid_queues(const struct world *w, const struct uid *u);
+/* Now and then a priority, a delay, an end. */
+void uid_flavour(struct world *w, uint32_t uid, bool stomp);
+/* It is being sent (again): its times count from now at the latest. */
+void uid_sent(struct world *w, uint32_t uid);
+void uid_payload(struct world *w, uint32_t uid, char *out, size_t cap);
+/* The same id may not mean two things. */
+void uid_names(struct world *w, uint64_t id, uint32_t uid);
+
+uint64_t world_accepted(const struct world *w); /* by all queues, at this boot */
 void turn(struct world *w); /* ends the current turn and lets devices read */
 
 /* disk.c */
@@ -141,8 +176,16 @@ void disk_free(struct world *w);
 
 /* devices.c */
 void device_step(struct world *w, struct device *d);
-void device_read(struct device *d);
+void device_read(struct device *d, struct hub_client *c);
 void device_lost(struct device *d);   /* its connection broke */
+void device_gone(struct device *d);   /* all its connections */
+void device_sessions_written(struct world *w); /* nobody is connected, and the disk has it all */
+void device_send(struct device *d, struct sl_buf *out); /* takes the buffer */
+
+/* stomp_device.c */
+void stomp_connect(struct device *d);
+void stomp_step(struct device *d);
+bool stomp_read(struct device *d);    /* one frame; false: none, or the device has gone */
 
 /* workers.c */
 void worker_step(struct world *w, struct worker *k);
@@ -155,6 +198,14 @@ struct charge *charge_of(struct world *w, uint64_t id, uint32_t queue);
 void laws_after_step(struct world *w);
 void laws_on_ack(struct world *w, uint32_t uid);
 void laws_on_delivery(struct world *w, struct worker *k, const struct delivery *d);
+void laws_on_connack(struct world *w, struct device *d, bool present);
+/* Closes the connection for the hub. */
+void laws_on_loss(struct world *w, struct hub_client *c, uint32_t will);
+void law_accepted_is_kept(const struct world *w, uint32_t uid);
+
+/* laws_at_rest.c */
+void laws_when_flushed(struct world *w);
+void laws_when_stopped(struct world *w, uint64_t accepted_before);
 void laws_at_end(struct world *w);
 
 #endif

@@ -69,6 +69,20 @@ static void forget(struct world *w, struct worker *k, uint32_t i)
     start_more(w, k);
 }
 
+/* A failed attempt: it may come again after its wait at the earliest, or it is
+ * dead. */
+static void charge(struct world *w, struct worker *k, const struct delivery *d, const struct queue_answer *a)
+{
+    const struct queue_config *cfg = &w->queues[k->queue];
+    struct charge *c = charge_of(w, d->id, k->queue);
+    c->least++;
+    c->most++;
+    uint64_t wait_ms = (uint64_t)((double)cfg->retry_initial_ms * (1.0 - cfg->retry_jitter));
+    c->not_before = w->now.steady_ms + (a != NULL && a->has_delay ? a->delay_ms : wait_ms);
+    if (c->most >= cfg->max_attempts || (a != NULL && a->verb == QUEUE_KILL))
+        w->uids[d->uid].died |= (uint8_t)(1u << k->queue);
+}
+
 /* The model of decisions 32 and 33. */
 static void charge_held(struct world *w, struct worker *k, bool orderly)
 {
@@ -78,10 +92,8 @@ static void charge_held(struct world *w, struct worker *k, bool orderly)
         bool started = d->started_ms != 0;
         bool past = started && k->limit_ms != 0 && w->now.mono_ms >= d->started_ms + k->limit_ms;
         c->live = false;
-        if (!orderly && (k->overdue ? past : started)) {
-            c->least++;
-            c->most++;
-        }
+        if (!orderly && (k->overdue ? past : started))
+            charge(w, k, d, NULL);
     }
 }
 
@@ -104,7 +116,6 @@ void worker_end(struct world *w, struct worker *k, bool orderly)
 static void answer(struct world *w, struct worker *k, uint32_t i, enum queue_verb verb)
 {
     struct delivery d = k->held[i];
-    struct charge *c = charge_of(w, d.id, k->queue);
     struct hub_answer a = { .lease = d.lease, .verb = { .verb = verb }, .reason = sl_str("not today") };
     if (verb == QUEUE_RETRY && chance(w, 30)) {
         a.verb.has_delay = true;
@@ -116,10 +127,26 @@ static void answer(struct world *w, struct worker *k, uint32_t i, enum queue_ver
         w->uids[d.uid].worked[k->queue]++;
         w->counts[SIM_WORKED]++;
     } else if (verb == QUEUE_RETRY || verb == QUEUE_KILL) {
-        c->least++;
-        c->most++;
+        charge(w, k, &d, &a.verb);
     }
     forget(w, k, i);
+}
+
+/* What a worker publishes is committed with its ack; nobody is answered for it. */
+static void publish(struct world *w)
+{
+    char payload[512], topic[32];
+    uint32_t uid = uid_new(w, (uint8_t)pick(w, SIM_TOPICS), 0);
+    uint8_t queues = uid_queues(w, &w->uids[uid]);
+    uid_payload(w, uid, payload, sizeof payload);
+    snprintf(topic, sizeof topic, "t/%u", w->uids[uid].topic);
+    struct message_parts parts = {
+        .protocol = MESSAGE_WORKER, .priority = MESSAGE_PRIORITY_DEFAULT, .topic = sl_str(topic), .payload = sl_str(payload),
+    };
+    for (uint32_t q = 0; q < SIM_QUEUES; q++)
+        w->over[q] += (uint32_t)queues >> q & 1u;
+    if (hub_publish(w->hub, &parts) != (queues == 0 ? SL_ENOENT : SL_OK))
+        world_fail(w, "a worker cannot publish u%08u", uid);
 }
 
 static void answer_wrongly(struct world *w, struct worker *k)
@@ -160,6 +187,8 @@ void worker_step(struct world *w, struct worker *k)
         answer_wrongly(w, k);
     else if (k->n > 0 && r < 12)
         extend(w, k);
+    else if (k->n > 0 && r < 18 && !w->draining)
+        publish(w);
     else
         for (uint32_t n = pick(w, k->n + 1); n > 0 && k->n > 0; n--)
             answer(w, k, chance(w, 80) ? 0 : pick(w, k->n < k->concurrency ? k->n : k->concurrency), some_verb(w));

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <uv.h>
 
 #include "claims.h"
@@ -259,20 +260,6 @@ static void user_group_folder_and_environment_are_set(void **state)
     nest_close(&x);
 }
 
-static bool lives(pid_t pid)
-{
-    char path[64], text[256] = "";
-    (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    FILE *f = fopen(path, "r");
-    if (f == NULL)
-        return false;
-    size_t n = fread(text, 1, sizeof text - 1, f);
-    (void)fclose(f);
-    text[n] = '\0';
-    const char *end = strrchr(text, ')');
-    return end != NULL && end[2] != 'Z';
-}
-
 static void killing_reaches_the_whole_group(void **state)
 {
     (void)state;
@@ -292,6 +279,20 @@ static void killing_reaches_the_whole_group(void **state)
     assert_int_equal(read(fd, text, 1), 0); /* EOF: the sleeper has gone too */
     (void)close(fd);
     nursery_kill(x.n, x.pid, SIGKILL, true); /* of a worker that has gone: ignored */
+    nest_close(&x);
+}
+
+static void a_worker_that_ends_leaves_nobody_of_its_group(void **state)
+{
+    (void)state;
+    static const char *const sh[] = { "sh", "-c", "sleep 1000 & exit 0", NULL };
+    struct nest x;
+    nest_open(&x);
+    int fd = spawn(&x, &(struct nursery_spawn){ .argv = sh });
+    wait_for(&x, &x.exited, 1);
+    struct pollfd hangup = { fd, POLLIN, 0 };
+    assert_int_equal(poll(&hangup, 1, LATE_MS), 1);
+    (void)close(fd);
     nest_close(&x);
 }
 
@@ -358,15 +359,20 @@ static void a_killed_gateway_takes_every_descendant_with_it(void **state)
         n += (size_t)got;
     }
     text[n] = '\0';
+    struct pollfd family[3];
+    char *at = text;
+    for (size_t i = 0; i < SL_COUNT(family); i++, at++)
+        family[i] = (struct pollfd){ (int)syscall(SYS_pidfd_open, strtol(at, &at, 10), 0), POLLIN, 0 };
     assert_int_equal(kill(gateway, SIGKILL), 0);
     assert_int_equal(waitpid(gateway, NULL, 0), gateway);
+    for (size_t i = 0; i < SL_COUNT(family); i++) {
+        assert_true(family[i].fd >= 0);
+        assert_int_equal(poll(&family[i], 1, LATE_MS), 1); /* its end */
+        (void)close(family[i].fd);
+    }
     char rest[8];
     assert_int_equal(read(ends[0], rest, sizeof rest), 0); /* EOF: nobody holds its end any more */
     (void)close(ends[0]);
-    int seen = 0;
-    for (char *at = text; *at >= '0' && *at <= '9'; seen++)
-        assert_false(lives((pid_t)strtol(at, &at, 10)) || *at++ != ' ');
-    assert_int_equal(seen, 3);
 }
 
 static void garbage_orders_are_refused_and_survived(void **state)
@@ -408,6 +414,7 @@ int main(void)
         cmocka_unit_test(limits_niceness_and_session_are_set),
         cmocka_unit_test(user_group_folder_and_environment_are_set),
         cmocka_unit_test(killing_reaches_the_whole_group),
+        cmocka_unit_test(a_worker_that_ends_leaves_nobody_of_its_group),
         cmocka_unit_test(the_lock_is_waited_for_and_freed_by_the_old_nurserys_end),
         cmocka_unit_test(a_killed_gateway_takes_every_descendant_with_it),
         cmocka_unit_test(garbage_orders_are_refused_and_survived),

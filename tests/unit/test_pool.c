@@ -220,7 +220,7 @@ static void the_soft_limit_is_told_to_who_asked(void **state)
     world_close(&w);
 }
 
-static void output_is_escaped_cut_and_limited(void **state)
+static void output_is_escaped_and_cut(void **state)
 {
     (void)state;
     struct pool_world w;
@@ -232,7 +232,21 @@ static void output_is_escaped_cut_and_limited(void **state)
     world_wait(&w, world_acked, 1);
     world_wait_log(&w, "stream=stdout line=\"quote\\x22 and \\x01 byte\"", 1);
     world_wait_log(&w, "nnnn...\"", 1);
-    assert_true(world_logged(&w, "line=\"again and again\"") <= 300);
+    world_close(&w);
+}
+
+static void output_is_limited_in_rate(void **state)
+{
+    (void)state;
+    struct pool_world w;
+    const char *command[3];
+    world_open(&w);
+    struct pool_config cfg = behaving(&w, "flood", command);
+    world_start(&w, &cfg);
+    world_publish(&w, "in/1", sl_str("payload"));
+    world_wait(&w, world_acked, 1);
+    world_drain(&w, 5000); /* all of it has been read */
+    assert_in_range(world_logged(&w, "line=\"again and again\""), 100, 300);
     world_close(&w);
 }
 
@@ -246,6 +260,35 @@ static void stderr_names_the_one_started_message(void **state)
     world_start(&w, &cfg);
     world_publish(&w, "in/1", sl_str("payload"));
     world_wait_log(&w, "stream=stderr id=0000010000000001 line=\"last words\"", 1);
+    world_close(&w);
+}
+
+static void a_broken_worker_is_told_why_before_the_end(void **state)
+{
+    (void)state;
+    struct pool_world w;
+    const char *command[3];
+    world_open(&w);
+    struct pool_config cfg = behaving(&w, "see-error", command);
+    cfg.grace_ms = 5000;
+    world_start(&w, &cfg);
+    world_wait_log(&w, "line=\"error code=2 text=type-unknown\"", 1);
+    world_wait_log(&w, "cause=worker_fault detail=\"type-unknown\"", 1);
+    world_close(&w);
+}
+
+static void a_worker_may_ask_for_a_smaller_prefetch(void **state)
+{
+    (void)state;
+    struct pool_world w;
+    const char *command[3];
+    world_open(&w);
+    struct pool_config cfg = behaving(&w, "prefetch-one", command);
+    world_start(&w, &cfg);
+    for (int i = 0; i < 5; i++)
+        world_publish(&w, "in/1", sl_str("payload"));
+    world_wait_log(&w, "line=\"one\"", 1);
+    assert_int_equal(world_counters(&w)->delivered, 1);
     world_close(&w);
 }
 
@@ -341,6 +384,24 @@ static void exec_answers_by_its_exit(void **state)
             fail_msg("%s: %.*s", cases[i].script, (int)sl_buf_len(&w.failures), (const char *)w.failures.p);
         world_close(&w);
     }
+}
+
+static void exec_may_finish_while_the_pools_drain(void **state)
+{
+    (void)state;
+    struct pool_world w;
+    static const char *const command[] = { "sh", "-c", "sleep 0.1", NULL };
+    world_open(&w);
+    struct pool_config cfg = world_pool(&w, command);
+    cfg.mode = POOL_EXEC;
+    world_start(&w, &cfg);
+    world_publish(&w, "in/1", sl_str("payload"));
+    world_publish(&w, "in/1", sl_str("this one stays"));
+    world_wait(&w, world_delivered, 1);
+    world_drain(&w, 5000);
+    assert_int_equal(world_counters(&w)->acked, 1);
+    assert_int_equal(sl_buf_len(&w.failures), 0);
+    world_close(&w);
 }
 
 /* ---- starting and ending ---- */
@@ -461,8 +522,12 @@ int main(void)
         cmocka_unit_test(large_messages_pass_a_full_socket),
         cmocka_unit_test(a_publish_is_answered_when_it_is_stored),
         cmocka_unit_test(the_soft_limit_is_told_to_who_asked),
-        cmocka_unit_test(output_is_escaped_cut_and_limited),
+        cmocka_unit_test(output_is_escaped_and_cut),
+        cmocka_unit_test(output_is_limited_in_rate),
         cmocka_unit_test(stderr_names_the_one_started_message),
+        cmocka_unit_test(a_broken_worker_is_told_why_before_the_end),
+        cmocka_unit_test(a_worker_may_ask_for_a_smaller_prefetch),
+        cmocka_unit_test(exec_may_finish_while_the_pools_drain),
         cmocka_unit_test(lines_workers_ack_and_end_with_their_stdin),
         cmocka_unit_test(each_broken_lines_worker_gets_its_exact_answer),
         cmocka_unit_test(a_line_answered_twice_is_stale),

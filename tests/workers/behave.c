@@ -377,6 +377,11 @@ static void do_noisy(void)
     memset(line, 'n', sizeof line - 1);
     tell(line);
     (void)dprintf(STDOUT_FILENO, "quote\" and \x01 byte\n");
+    do_ack();
+}
+
+static void do_flood(void)
+{
     for (int i = 0; i < 1000; i++)
         tell("again and again");
     do_ack();
@@ -525,6 +530,7 @@ static const struct {
     { "grandchild", do_grandchild },
     { "crash-at-once", do_crash_at_once },
     { "noisy", do_noisy },
+    { "flood", do_flood },
     { "lines-ack", do_lines_ack },
     { "lines-twice", do_lines_twice },
     { "lines-bad", do_lines_bad },
