@@ -269,6 +269,4 @@ void link_on_events(struct load *l, struct link *k, uint32_t events)
         flush_out(l, k);
     if (k->fd >= 0)
         link_fill(l, k, clock_ns());
-    if (k->fd >= 0 && sl_buf_len(&k->out) > 0 && !k->wants_write)
-        flush_out(l, k); /* PUBRELs */
 }

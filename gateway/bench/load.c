@@ -20,7 +20,7 @@ static volatile sig_atomic_t stopped;
 static void on_signal(int signal)
 {
     (void)signal;
-    stopped = 1;
+    stopped = stopped == 0 ? 1 : 2;
 }
 
 /* ---- templates ---- */
@@ -159,21 +159,26 @@ static void measuring(struct load *l, uint64_t now)
         enter(l, FINISHING, now);
 }
 
+/* Some of what was seen may never have been answered: then only the bits can tell. */
+static bool all_seen(struct load *l, const struct ledger_seat *sum)
+{
+    struct ledger_verdict v;
+    if (sum->received - sum->repeated - sum->failed < l->counts.answered)
+        return false;
+    result_judge(l, &v);
+    return v.lost == 0;
+}
+
 /* Over when the consumers have seen all that was answered, or nothing new for a while. */
 static void settling(struct load *l, uint64_t now)
 {
     struct ledger_seat sum;
     ledger_sum(l->ledger, &sum);
-    uint64_t seen = sum.received - sum.repeated - sum.failed;
-    if (sum.received != l->seen_end.received) {
-        l->seen_end = sum;
+    if (sum.received != l->seen_end.received)
         l->phase_ns = now;
-    }
-    if (seen >= l->counts.answered || now - l->phase_ns >= l->o.settle_ns || stopped > 1) {
-        l->seen_end = sum;
-        l->settled_ns = sum.last_ns;
+    l->seen_end = sum;
+    if (all_seen(l, &sum) || now - l->phase_ns >= l->o.settle_ns || stopped > 1)
         enter(l, OVER, now);
-    }
 }
 
 static void step(struct load *l, uint64_t now)

@@ -76,7 +76,9 @@ struct load {
     uint64_t cpu_from_us, cpu_to_us;
     struct load_counts base;  /* at the start of measuring */
     struct ledger_seat seen_base, seen_end;
-    uint64_t backlog, settled_ns;
+    uint64_t measured_answers;
+    uint64_t seen_measured;   /* by the consumers while measuring */
+    uint64_t told_ns, told_answered, told_seen; /* the last line of progress */
 };
 
 /* ---- link.c ---- */
@@ -96,6 +98,7 @@ uint64_t pace_time(const struct load *l, uint32_t number, uint64_t sequence);
 void result_progress(struct load *l, uint64_t now_ns);
 void result_begin(struct load *l, uint64_t now_ns); /* measuring starts */
 void result_end(struct load *l, uint64_t now_ns);   /* measuring ends */
+void result_judge(struct load *l, struct ledger_verdict *v);
 /* Exit status. */
 int result_print(struct load *l);
 

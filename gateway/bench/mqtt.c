@@ -7,12 +7,12 @@ enum { CONNACK = 2, PUBACK = 4, PUBREC = 5, PUBCOMP = 7, PINGRESP = 13 };
 
 static int hello4(const struct bench_target *t, uint32_t connection, struct sl_buf *out)
 {
-    return mqtt_put_connect(out, 4, t, connection);
+    return bmqtt_put_connect(out, 4, t, connection);
 }
 
 static int hello5(const struct bench_target *t, uint32_t connection, struct sl_buf *out)
 {
-    return mqtt_put_connect(out, 5, t, connection);
+    return bmqtt_put_connect(out, 5, t, connection);
 }
 
 static int message(const struct bench_target *t, struct sl_bytes topic, struct sl_bytes payload,
@@ -20,12 +20,12 @@ static int message(const struct bench_target *t, struct sl_bytes topic, struct s
 {
     struct sl_buf *b = &out->bytes;
     size_t rest = 2 + topic.n + (t->qos > 0 ? 2u : 0u) + (v5 ? 1u : 0u) + payload.n;
-    int err = mqtt_put_head(b, (uint8_t)(0x30 | t->qos << 1), rest);
+    int err = bmqtt_put_head(b, (uint8_t)(0x30 | t->qos << 1), rest);
     if (err == SL_OK)
-        err = mqtt_put_text(b, topic);
+        err = bmqtt_put_text(b, topic);
     out->number_at = sl_buf_len(b);
     if (err == SL_OK && t->qos > 0)
-        err = mqtt_put_u16(b, 0);
+        err = bmqtt_put_u16(b, 0);
     if (err == SL_OK && v5)
         err = sl_buf_append(b, "", 1);
     out->stamp_at = sl_buf_len(b);
@@ -47,7 +47,7 @@ static int barrier(struct sl_buf *out)
     return sl_buf_append(out, "\xC0", 2);
 }
 
-static int on_connack(const struct mqtt_packet *p, struct bench_answer *a)
+static int on_connack(const struct bmqtt_packet *p, struct bench_answer *a)
 {
     if (p->body.n < 2)
         return SL_EPEER;
@@ -57,26 +57,26 @@ static int on_connack(const struct mqtt_packet *p, struct bench_answer *a)
 }
 
 /* 3.1.1 has no reasons: its acks are four bytes long. */
-static int on_ack(const struct mqtt_packet *p, struct bench_answer *a, struct sl_buf *reply)
+static int on_ack(const struct bmqtt_packet *p, struct bench_answer *a, struct sl_buf *reply)
 {
     if (p->body.n < 2)
         return SL_EPEER;
     a->number = sl_ld_u16be(p->body.p);
-    a->code = mqtt_reason(p, 2);
+    a->code = bmqtt_reason(p, 2);
     if (a->code >= 0x80) {
         a->kind = BENCH_REFUSED;
         return SL_OK;
     }
     if (p->first >> 4 == PUBREC)
-        return mqtt_put_ack(reply, 0x62, (uint16_t)a->number);
+        return bmqtt_put_ack(reply, 0x62, (uint16_t)a->number);
     a->kind = BENCH_DONE;
     return SL_OK;
 }
 
 static int answer(const struct bench_target *t, struct sl_bytes in, struct bench_answer *a, struct sl_buf *reply)
 {
-    struct mqtt_packet p;
-    int err = mqtt_packet_next(in, &p);
+    struct bmqtt_packet p;
+    int err = bmqtt_packet_next(in, &p);
     if (err != SL_OK)
         return err;
     *a = (struct bench_answer){ .kind = BENCH_NOTHING, .bytes = p.bytes };

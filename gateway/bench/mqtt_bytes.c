@@ -5,7 +5,7 @@
 
 #include "bench/driver.h"
 
-int mqtt_packet_next(struct sl_bytes in, struct mqtt_packet *out)
+int bmqtt_packet_next(struct sl_bytes in, struct bmqtt_packet *out)
 {
     size_t length = 0;
     for (size_t i = 1; i <= 4; i++) {
@@ -16,17 +16,17 @@ int mqtt_packet_next(struct sl_bytes in, struct mqtt_packet *out)
             continue;
         if (in.n - i - 1 < length)
             return SL_EMORE;
-        *out = (struct mqtt_packet){ in.p[0], sl_bytes_of(in.p + i + 1, length), i + 1 + length };
+        *out = (struct bmqtt_packet){ in.p[0], sl_bytes_of(in.p + i + 1, length), i + 1 + length };
         return SL_OK;
     }
     return SL_EPEER;
 }
 
-int mqtt_put_head(struct sl_buf *out, uint8_t first, size_t body_bytes)
+int bmqtt_put_head(struct sl_buf *out, uint8_t first, size_t body_bytes)
 {
     uint8_t head[5] = { first };
     size_t n = 1;
-    if (body_bytes > MQTT_PACKET_MAX)
+    if (body_bytes > BMQTT_PACKET_MAX)
         return SL_ETOOBIG;
     do {
         head[n] = (uint8_t)(body_bytes & 0x7F);
@@ -38,20 +38,20 @@ int mqtt_put_head(struct sl_buf *out, uint8_t first, size_t body_bytes)
     return sl_buf_append(out, head, n);
 }
 
-int mqtt_put_u16(struct sl_buf *out, uint16_t v)
+int bmqtt_put_u16(struct sl_buf *out, uint16_t v)
 {
     uint8_t two[2];
     (void)sl_wr_u16be(two, v);
     return sl_buf_append(out, two, 2);
 }
 
-int mqtt_put_text(struct sl_buf *out, struct sl_bytes text)
+int bmqtt_put_text(struct sl_buf *out, struct sl_bytes text)
 {
-    int err = text.n > UINT16_MAX ? SL_ETOOBIG : mqtt_put_u16(out, (uint16_t)text.n);
+    int err = text.n > UINT16_MAX ? SL_ETOOBIG : bmqtt_put_u16(out, (uint16_t)text.n);
     return err == SL_OK ? sl_buf_append_bytes(out, text) : err;
 }
 
-int mqtt_put_ack(struct sl_buf *out, uint8_t first, uint16_t id)
+int bmqtt_put_ack(struct sl_buf *out, uint8_t first, uint16_t id)
 {
     uint8_t packet[4] = { first, 2, (uint8_t)(id >> 8), (uint8_t)id };
     return sl_buf_append(out, packet, sizeof packet);
@@ -67,27 +67,27 @@ static int put_connect_fixed(struct sl_buf *out, uint8_t version, const struct b
     return err == SL_OK ? sl_buf_append(out, rest, version == 5 ? 5 : 4) : err;
 }
 
-int mqtt_put_connect(struct sl_buf *out, uint8_t version, const struct bench_target *t, uint32_t number)
+int bmqtt_put_connect(struct sl_buf *out, uint8_t version, const struct bench_target *t, uint32_t number)
 {
     struct sl_buf body = { 0 };
     char id[64];
     (void)snprintf(id, sizeof id, "%.32s-%lx-%u", t->client, (long)getpid(), number);
     int err = put_connect_fixed(&body, version, t);
     if (err == SL_OK)
-        err = mqtt_put_text(&body, sl_str(id));
+        err = bmqtt_put_text(&body, sl_str(id));
     if (err == SL_OK && t->user != NULL)
-        err = mqtt_put_text(&body, sl_str(t->user));
+        err = bmqtt_put_text(&body, sl_str(t->user));
     if (err == SL_OK && t->password != NULL)
-        err = mqtt_put_text(&body, sl_str(t->password));
+        err = bmqtt_put_text(&body, sl_str(t->password));
     if (err == SL_OK)
-        err = mqtt_put_head(out, 0x10, sl_buf_len(&body));
+        err = bmqtt_put_head(out, 0x10, sl_buf_len(&body));
     if (err == SL_OK)
         err = sl_buf_append_bytes(out, sl_buf_view(&body));
     sl_buf_fini(&body);
     return err;
 }
 
-uint8_t mqtt_reason(const struct mqtt_packet *p, size_t at)
+uint8_t bmqtt_reason(const struct bmqtt_packet *p, size_t at)
 {
     return p->body.n > at ? p->body.p[at] : 0;
 }

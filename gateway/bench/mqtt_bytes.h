@@ -5,25 +5,25 @@
 
 #include "core/bytes.h"
 
-#define MQTT_PACKET_MAX 268435455u
+#define BMQTT_PACKET_MAX 268435455u
 
-struct mqtt_packet {
+struct bmqtt_packet {
     uint8_t first;       /* type and flags */
     struct sl_bytes body;
     size_t bytes;        /* of the whole packet */
 };
 
 /* SL_OK, SL_EMORE, SL_EPEER. */
-SL_CHECK int mqtt_packet_next(struct sl_bytes in, struct mqtt_packet *out);
-SL_CHECK int mqtt_put_head(struct sl_buf *out, uint8_t first, size_t body_bytes);
-SL_CHECK int mqtt_put_text(struct sl_buf *out, struct sl_bytes text);
-SL_CHECK int mqtt_put_u16(struct sl_buf *out, uint16_t v);
+SL_CHECK int bmqtt_packet_next(struct sl_bytes in, struct bmqtt_packet *out);
+SL_CHECK int bmqtt_put_head(struct sl_buf *out, uint8_t first, size_t body_bytes);
+SL_CHECK int bmqtt_put_text(struct sl_buf *out, struct sl_bytes text);
+SL_CHECK int bmqtt_put_u16(struct sl_buf *out, uint16_t v);
 /* A packet of type and packet id alone. */
-SL_CHECK int mqtt_put_ack(struct sl_buf *out, uint8_t first, uint16_t id);
+SL_CHECK int bmqtt_put_ack(struct sl_buf *out, uint8_t first, uint16_t id);
 struct bench_target;
 /* CONNECT of a clean session; version 4 or 5. */
-SL_CHECK int mqtt_put_connect(struct sl_buf *out, uint8_t version, const struct bench_target *t, uint32_t number);
+SL_CHECK int bmqtt_put_connect(struct sl_buf *out, uint8_t version, const struct bench_target *t, uint32_t number);
 /* The reason (5.0) or return code in an answer's body behind `at`; 0 when it is left out. */
-uint8_t mqtt_reason(const struct mqtt_packet *p, size_t at);
+uint8_t bmqtt_reason(const struct bmqtt_packet *p, size_t at);
 
 #endif

@@ -15,19 +15,19 @@ static int put_subscribe(struct sl_buf *out, uint8_t version, const struct bench
                              : snprintf(filter, sizeof filter, "$share/%s/%s%s", t->group, t->topic, tail);
     if (n < 0 || (size_t)n >= sizeof filter)
         return SL_ETOOBIG;
-    int err = mqtt_put_head(out, 0x82, 2 + (version == 5 ? 1u : 0u) + 2 + (size_t)n + 1);
+    int err = bmqtt_put_head(out, 0x82, 2 + (version == 5 ? 1u : 0u) + 2 + (size_t)n + 1);
     if (err == SL_OK)
-        err = mqtt_put_u16(out, 1);
+        err = bmqtt_put_u16(out, 1);
     if (err == SL_OK && version == 5)
         err = sl_buf_append(out, "", 1);
     if (err == SL_OK)
-        err = mqtt_put_text(out, sl_str(filter));
+        err = bmqtt_put_text(out, sl_str(filter));
     return err == SL_OK ? sl_buf_append(out, "\1", 1) : err;
 }
 
 static int hello(uint8_t version, const struct bench_target *t, uint32_t consumer, struct sl_buf *out)
 {
-    int err = mqtt_put_connect(out, version, t, consumer);
+    int err = bmqtt_put_connect(out, version, t, consumer);
     return err == SL_OK ? put_subscribe(out, version, t) : err;
 }
 
@@ -54,7 +54,7 @@ static uint32_t property_bytes(struct sl_reader *r)
     return 0;
 }
 
-static int on_publish(const struct mqtt_packet *p, bool v5, struct bench_delivery *d)
+static int on_publish(const struct bmqtt_packet *p, bool v5, struct bench_delivery *d)
 {
     struct sl_reader r = sl_reader_of(p->body);
     unsigned qos = p->first >> 1 & 3;
@@ -73,8 +73,8 @@ static int on_publish(const struct mqtt_packet *p, bool v5, struct bench_deliver
 
 static int next(struct sl_bytes in, bool v5, struct bench_delivery *d)
 {
-    struct mqtt_packet p;
-    int err = mqtt_packet_next(in, &p);
+    struct bmqtt_packet p;
+    int err = bmqtt_packet_next(in, &p);
     if (err != SL_OK)
         return err;
     *d = (struct bench_delivery){ .bytes = p.bytes };
@@ -82,7 +82,7 @@ static int next(struct sl_bytes in, bool v5, struct bench_delivery *d)
     case PUBLISH:
         return on_publish(&p, v5, d);
     case CONNACK:
-        return mqtt_reason(&p, 1) == 0 ? SL_OK : SL_EPEER;
+        return bmqtt_reason(&p, 1) == 0 ? SL_OK : SL_EPEER;
     case SUBACK:
         return p.body.n > 0 && p.body.p[p.body.n - 1] < 0x80 ? SL_OK : SL_EPEER;
     case PINGRESP:
@@ -111,7 +111,7 @@ static int ack(const struct bench_target *t, const struct bench_delivery *d, boo
 {
     (void)t;
     (void)good;
-    return d->number == 0 ? SL_OK : mqtt_put_ack(out, 0x40, (uint16_t)d->number);
+    return d->number == 0 ? SL_OK : bmqtt_put_ack(out, 0x40, (uint16_t)d->number);
 }
 
 const struct bench_consumer bench_mqtt_subscriber = { "mqtt", 1883, hello4, next4, ack };

@@ -5,7 +5,7 @@
 static int hello(const struct bench_target *t, uint32_t connection, struct sl_buf *out)
 {
     (void)connection;
-    return stomp_put_connect(out, t);
+    return bstomp_put_connect(out, t);
 }
 
 static int message(const struct bench_target *t, struct sl_bytes topic, struct sl_bytes payload,
@@ -24,11 +24,11 @@ static int message(const struct bench_target *t, struct sl_bytes topic, struct s
     return err == SL_OK ? sl_buf_append(b, "", 1) : err;
 }
 
-static int on_receipt(const struct stomp_frame *f, struct bench_answer *a)
+static int on_receipt(const struct bstomp_frame *f, struct bench_answer *a)
 {
     struct sl_bytes id;
     uint64_t number;
-    if (!stomp_frame_header(f, "receipt-id", &id) || sl_bytes_u64(id, 99999999, &number) != SL_OK)
+    if (!bstomp_frame_header(f, "receipt-id", &id) || sl_bytes_u64(id, 99999999, &number) != SL_OK)
         return SL_EPEER;
     a->kind = BENCH_DONE;
     a->number = (uint32_t)number;
@@ -37,10 +37,10 @@ static int on_receipt(const struct stomp_frame *f, struct bench_answer *a)
 
 static int answer(const struct bench_target *t, struct sl_bytes in, struct bench_answer *a, struct sl_buf *reply)
 {
-    struct stomp_frame f;
+    struct bstomp_frame f;
     (void)t;
     (void)reply;
-    int err = stomp_frame_next(in, &f);
+    int err = bstomp_frame_next(in, &f);
     if (err != SL_OK)
         return err;
     *a = (struct bench_answer){ .kind = BENCH_NOTHING, .bytes = f.bytes };

@@ -17,7 +17,7 @@ static bool take_line(struct sl_bytes *in, struct sl_bytes *line)
     return true;
 }
 
-bool stomp_frame_header(const struct stomp_frame *f, const char *name, struct sl_bytes *value)
+bool bstomp_frame_header(const struct bstomp_frame *f, const char *name, struct sl_bytes *value)
 {
     size_t n = strlen(name);
     struct sl_bytes rest = f->headers, line;
@@ -30,11 +30,11 @@ bool stomp_frame_header(const struct stomp_frame *f, const char *name, struct sl
     return false;
 }
 
-static int take_body(struct stomp_frame *f, struct sl_bytes rest)
+static int take_body(struct bstomp_frame *f, struct sl_bytes rest)
 {
     struct sl_bytes v;
     uint64_t length;
-    if (stomp_frame_header(f, "content-length", &v)) {
+    if (bstomp_frame_header(f, "content-length", &v)) {
         if (sl_bytes_u64(v, UINT32_MAX, &length) != SL_OK)
             return SL_EPEER;
         if (rest.n <= length)
@@ -49,14 +49,14 @@ static int take_body(struct stomp_frame *f, struct sl_bytes rest)
     return SL_OK;
 }
 
-int stomp_frame_next(struct sl_bytes in, struct stomp_frame *out)
+int bstomp_frame_next(struct sl_bytes in, struct bstomp_frame *out)
 {
     struct sl_bytes rest = in, line;
-    struct stomp_frame f = { 0 };
+    struct bstomp_frame f = { 0 };
     if (!take_line(&rest, &f.command))
         return in.n > HEAD_MAX ? SL_EPEER : SL_EMORE;
     if (f.command.n == 0) {
-        *out = (struct stomp_frame){ .bytes = in.n - rest.n };
+        *out = (struct bstomp_frame){ .bytes = in.n - rest.n };
         return SL_OK;
     }
     f.headers.p = rest.p;
@@ -74,7 +74,7 @@ int stomp_frame_next(struct sl_bytes in, struct stomp_frame *out)
     return SL_OK;
 }
 
-int stomp_put_connect(struct sl_buf *out, const struct bench_target *t)
+int bstomp_put_connect(struct sl_buf *out, const struct bench_target *t)
 {
     int err = sl_buf_printf(out, "CONNECT\naccept-version:1.2\nhost:/\nheart-beat:0,0\n");
     if (err == SL_OK && t->user != NULL)

@@ -4,7 +4,7 @@
 
 #include "core/bytes.h"
 
-struct stomp_frame {
+struct bstomp_frame {
     struct sl_bytes command; /* empty: a heart-beat */
     struct sl_bytes headers; /* lines, each with its newline */
     struct sl_bytes body;
@@ -12,11 +12,11 @@ struct stomp_frame {
 };
 
 /* SL_OK, SL_EMORE, SL_EPEER. */
-SL_CHECK int stomp_frame_next(struct sl_bytes in, struct stomp_frame *out);
+SL_CHECK int bstomp_frame_next(struct sl_bytes in, struct bstomp_frame *out);
 /* The first header of that name; false: none. Not unescaped. */
-bool stomp_frame_header(const struct stomp_frame *f, const char *name, struct sl_bytes *value);
+bool bstomp_frame_header(const struct bstomp_frame *f, const char *name, struct sl_bytes *value);
 
 struct bench_target;
-SL_CHECK int stomp_put_connect(struct sl_buf *out, const struct bench_target *t);
+SL_CHECK int bstomp_put_connect(struct sl_buf *out, const struct bench_target *t);
 
 #endif

@@ -5,7 +5,7 @@
 static int hello(const struct bench_target *t, uint32_t consumer, struct sl_buf *out)
 {
     (void)consumer;
-    int err = stomp_put_connect(out, t);
+    int err = bstomp_put_connect(out, t);
     const char *prefix = t->topic[0] == '/' ? "" : "/topic/";
     if (err == SL_OK) /* prefetch-count is RabbitMQ's word */
         err = sl_buf_printf(out, "SUBSCRIBE\nid:0\ndestination:%s%s\nack:client-individual\nprefetch-count:%u\ndurable:true\nauto-delete:false\n\n",
@@ -15,19 +15,19 @@ static int hello(const struct bench_target *t, uint32_t consumer, struct sl_buf 
 
 static int next(const struct bench_target *t, struct sl_bytes in, struct bench_delivery *d, struct sl_buf *out)
 {
-    struct stomp_frame f;
+    struct bstomp_frame f;
     (void)t;
     (void)out;
-    int err = stomp_frame_next(in, &f);
+    int err = bstomp_frame_next(in, &f);
     if (err != SL_OK)
         return err;
     *d = (struct bench_delivery){ .bytes = f.bytes };
     if (f.command.n == 0 || sl_bytes_is(f.command, "CONNECTED"))
         return SL_OK;
-    if (!sl_bytes_is(f.command, "MESSAGE") || !stomp_frame_header(&f, "ack", &d->name))
+    if (!sl_bytes_is(f.command, "MESSAGE") || !bstomp_frame_header(&f, "ack", &d->name))
         return SL_EPEER;
     struct sl_bytes v;
-    d->redelivered = stomp_frame_header(&f, "redelivered", &v) && sl_bytes_is(v, "true");
+    d->redelivered = bstomp_frame_header(&f, "redelivered", &v) && sl_bytes_is(v, "true");
     d->message = true;
     d->payload = f.body;
     return SL_OK;

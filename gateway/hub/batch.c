@@ -114,6 +114,8 @@ uint32_t batch_take_settles(struct batch *from, struct batch *to)
         from->live--;
         taken++;
     }
+    if (from->live == 0)
+        from->n = 0; /* else it would grow for as long as there is no space */
     sl_idmap_fini(&entering);
     return taken;
 }

@@ -148,17 +148,26 @@ static void body_resolved(struct hub *h, struct message *m, enum proto_result r)
         ticket_done(h, ticket, r);
 }
 
+/* The batch's own reference ends with the batch: the queue's was the last but it. */
+static void evict(struct hub *h, struct hub_queue *hq, const struct batch_op *op)
+{
+    uint32_t before = op->msg->refs;
+    (void)queue_evict(hq->q, op->entry, op->id);
+    if (op->msg->refs == before)
+        return;
+    size_t freed = message_bytes(op->msg);
+    h->memory -= freed < h->memory ? freed : h->memory;
+    h->counters.bodies_evicted++;
+}
+
 static void entry_committed(struct hub *h, const struct batch_op *op)
 {
     struct hub_queue *hq = hub_queue_of_number(h, op->queue);
     uint32_t index = (uint32_t)(hq - h->queues);
     if (message_qos(op->msg) == 2 && queue_unhold(hq->q, op->entry, op->id) == SL_OK)
         hub_heat(h, index);
-    if (h->memory > h->cfg.memory_bytes) {
-        size_t freed = queue_evict(hq->q, op->entry, op->id);
-        h->memory -= freed < h->memory ? freed : h->memory;
-        h->counters.bodies_evicted += freed > 0;
-    }
+    if (h->memory > h->cfg.memory_bytes)
+        evict(h, hq, op);
 }
 
 static void batch_succeeded(struct hub *h, struct batch *b)

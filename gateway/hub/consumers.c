@@ -90,7 +90,7 @@ int hub_extend(struct hub *h, uint64_t consumer, uint64_t lease, uint64_t ms)
 
 int publish_parts(struct hub *h, const struct message_parts *parts, bool over_limit)
 {
-    if (!route_topic_valid(parts->topic))
+    if (!route_topic_valid(parts->topic) || topic_is_ours(parts->topic))
         return SL_EINVAL;
     const struct route_set *to = route_match(h->routes, parts->topic);
     if (to->n == 0) {

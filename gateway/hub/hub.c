@@ -40,6 +40,7 @@ void hub_free(struct hub *h)
     for (uint32_t i = 0; i < h->n_queues; i++) {
         queue_free(h->queues[i].q);
         sl_free(h->queues[i].alone);
+        sl_free(h->queues[i].own_name);
     }
     sl_free(h->queues);
     sl_free(h->by_number);
@@ -99,7 +100,14 @@ uint32_t hub_add_queue(struct hub *h, const struct queue_config *cfg)
 
 uint32_t hub_add_orphan(struct hub *h, const struct queue_config *cfg)
 {
-    return queue_attach(h, cfg, true);
+    struct queue_config own = *cfg;
+    size_t n = strlen(cfg->name) + 1;
+    char *name = sl_alloc(n);
+    memcpy(name, cfg->name, n);
+    own.name = name;
+    uint32_t index = queue_attach(h, &own, true);
+    h->queues[index].own_name = name;
+    return index;
 }
 
 int hub_add_route(struct hub *h, const char *filter, uint32_t queue)

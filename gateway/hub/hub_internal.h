@@ -21,6 +21,7 @@ struct hub_queue {
     struct queue *q;
     const struct queue_config *cfg;
     struct route_set *alone; /* the set of just this queue, for /queue/NAME */
+    char *own_name;          /* an orphan's: no configuration holds it */
     struct sl_timer timer;   /* queue_deadline */
     bool orphan;
     bool hot;                /* dispatch is due this turn */
@@ -231,6 +232,8 @@ void partial_set(struct hub_client *c, size_t bytes);
 void partial_enforce(struct hub *h);
 
 /* ---- messages (meaning.c, publish.c) ---- */
+/* $SYS and $jobs are the gateway's own: nobody else publishes there (decision 23). */
+bool topic_is_ours(struct sl_bytes topic);
 /* Fills the parts that headers may set; returns how many were ill-formed. */
 uint32_t meaning_apply(struct message_parts *parts, const struct sl_now *now);
 void on_publish(struct hub_client *c, uint32_t token, const struct proto_publish *p);

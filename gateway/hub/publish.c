@@ -2,8 +2,7 @@
  * transactions gather messages until COMMIT. */
 #include "hub_internal.h"
 
-/* Topics of the gateway's own [decision 23]. */
-static bool is_ours(struct sl_bytes topic)
+bool topic_is_ours(struct sl_bytes topic)
 {
     static const char *const prefixes[] = { "$SYS", "$jobs" };
     for (size_t i = 0; i < SL_COUNT(prefixes); i++) {
@@ -170,7 +169,7 @@ void on_publish(struct hub_client *c, uint32_t token, const struct proto_publish
 {
     struct hub *h = c->h;
     h->counters.publishes_received++;
-    if (!p->to_queue && is_ours(p->topic)) {
+    if (!p->to_queue && topic_is_ours(p->topic)) {
         refused(c, token, PROTO_REFUSED_DENIED);
         return;
     }

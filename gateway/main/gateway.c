@@ -158,9 +158,10 @@ static void on_locked(void *arg, int err)
         stop_begin(g, "nursery_lock_failed", 1);
         return;
     }
+    if (g->phase != GATEWAY_RUNNING)
+        return; /* it could not listen, or was told to stop meanwhile */
     gateway_begin(g);
-    if (g->phase == GATEWAY_RUNNING)
-        pools_start(g->pools);
+    pools_start(g->pools);
     sl_log(SL_INFO, "ready", "node=%s queues=%zu pools=%zu", g->cfg->node, g->cfg->n_queues, g->cfg->n_pools);
 }
 

@@ -53,7 +53,7 @@ struct gateway {
 
     /* stop.c */
     uv_signal_t signals[5];
-    uv_timer_t patience;
+    uv_timer_t patience, last_resort;
     enum gateway_phase phase;
     bool patience_over, workers_gone;
     int exit_status;

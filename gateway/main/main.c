@@ -1,6 +1,8 @@
 /* sluice: the program. Each command is one function. */
 #include <stdio.h>
+#include <string.h>
 
+#include "bench/bench.h"
 #include "cli.h"
 #include "gateway.h"
 
@@ -93,6 +95,9 @@ int main(int argc, char **argv)
     static const struct cli_command commands[] = {
         { "run", "the gateway, in the foreground", run_help, run },
         { "check", "read the configuration and tell every fault", check_help, check },
+        { "bench", "load generator, worker and subscriber that check what arrives", NULL, NULL },
     };
+    if (argc > 1 && strcmp(argv[1], "bench") == 0)
+        return bench_main(argc - 1, argv + 1); /* it has options of its own */
     return cli_main(argc, argv, commands, SL_COUNT(commands));
 }

@@ -6,11 +6,14 @@
  * Nothing that was accepted is lost on any way: it is in the store. */
 #include <signal.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "gateway.h"
 
 #define ANSWER_MS  2000u /* for the last commit and its answers */
 #define GOODBYE_MS 3000u /* for clients to go, after the workers have gone */
+#define OVERDUE_MS 60000u /* beyond the drain timeout: somebody does not answer, a nursery that was stopped for example */
+#define NOW_MS     5000u /* the same after a second signal */
 
 static void on_workers_gone(void *arg)
 {
@@ -32,6 +35,21 @@ static void wait_at_most(struct gateway *g, uint64_t ms)
     uv_timer_start(&g->patience, on_patience, ms, 0);
 }
 
+/* What was accepted is in the store, and workers end with the process: to stay
+ * for ever would only hide that something hangs. */
+static void on_last_resort(uv_timer_t *t)
+{
+    (void)t;
+    sl_log(SL_ERROR, "stop_overdue", "%s", "action=\"exit without the rest of the way\"");
+    _exit(1);
+}
+
+static void end_within(struct gateway *g, uint64_t ms)
+{
+    uv_timer_start(&g->last_resort, on_last_resort, ms, 0);
+    uv_unref((uv_handle_t *)&g->last_resort);
+}
+
 void stop_begin(struct gateway *g, const char *why, int exit_status)
 {
     if (exit_status > g->exit_status)
@@ -45,6 +63,7 @@ void stop_begin(struct gateway *g, const char *why, int exit_status)
     hub_drain(g->hub);
     pools_drain(g->pools, g->cfg->drain_timeout_ms, on_workers_gone, g);
     wait_at_most(g, ANSWER_MS);
+    end_within(g, g->cfg->drain_timeout_ms + OVERDUE_MS);
 }
 
 static void stop_now(struct gateway *g)
@@ -53,12 +72,14 @@ static void stop_now(struct gateway *g)
     gateway_begin(g);
     pools_kill(g->pools);
     g->patience_over = true;
+    end_within(g, NOW_MS);
 }
 
 static void on_nursery_gone(void *arg)
 {
     struct gateway *g = arg;
     g->nursery = NULL;
+    uv_close((uv_handle_t *)&g->last_resort, NULL);
 }
 
 static void close_all(struct gateway *g)
@@ -76,6 +97,8 @@ static void close_all(struct gateway *g)
         uv_close((uv_handle_t *)&g->signals[i], NULL);
     if (g->nursery != NULL)
         nursery_close(g->nursery, on_nursery_gone, g);
+    else
+        on_nursery_gone(g);
 }
 
 static void goodbye(struct gateway *g)
@@ -148,6 +171,7 @@ void stop_watch(struct gateway *g)
         g->signals[i].data = g;
         uv_signal_start(&g->signals[i], watched[i].cb, watched[i].signum);
     }
+    uv_timer_init(&g->loop, &g->last_resort);
     uv_timer_init(&g->loop, &g->patience);
     g->patience.data = g;
 }

@@ -3,7 +3,6 @@
 #include "internal.h"
 
 #define WORK_AHEAD_US     100000.0 /* a consumer holds about this much work (decision 37) */
-#define UNMEASURED_ROUNDS 4u       /* until it was measured: this many times its concurrency */
 #define SAMPLE_WEIGHT     7.0      /* one answer counts one eighth, n at once n/(n + 7) */
 #define LEASES_FIRST      64u
 #define BELOW_CONCURRENCY ((uint64_t)1 << 32)
@@ -20,7 +19,7 @@ struct consumer *consumer_at(const struct queue *q, uint32_t slot)
 
 static uint32_t credit_of(const struct consumer *c)
 {
-    uint64_t n = (uint64_t)UNMEASURED_ROUNDS * c->cfg.concurrency;
+    uint64_t n = 0; /* until it was measured nothing waits in it */
     if (c->measured) {
         double service_us = c->service_us < 1.0 ? 1.0 : c->service_us;
         n = (uint64_t)(WORK_AHEAD_US / service_us * c->cfg.concurrency);

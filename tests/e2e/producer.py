@@ -5,7 +5,7 @@ KIND    mqtt4.1 mqtt4.2 mqtt5.1 mqtt5.2 (version.qos), stomp
 COUNT   so many messages; without it: until SIGTERM, then until all have their answer
 
 The journal says, a line each: `sent UID`, `ok UID` (PUBACK, PUBCOMP, RECEIPT), `rec UID` (PUBREC),
-`refused UID`, `lost-session` (a session that had been acknowledged was gone), `resumed`.
+`refused UID`, `told WHY` (the gateway said good-bye), `lost-session` (a session that had been acknowledged was gone), `resumed`.
 A session is resumed exactly: what had no answer goes again with DUP under its packet id, what had
 PUBREC goes on with PUBREL. Ends with 0 when nothing is open.
 """
@@ -86,6 +86,9 @@ class Mqtt:
                     raise ConnectionError(f"CONNACK {body[1]}")
                 self._greeted = True
                 out.append(self._resume(bool(body[0] & 1), journal))
+            elif kind == mqtt_raw.DISCONNECT:
+                journal.note("told", body.hex())
+                raise ConnectionError("DISCONNECT")
             else:
                 out.append(self._answer(kind, body, journal))
         return self._greeted, b"".join(out)
@@ -136,7 +139,8 @@ class Stomp:
                 journal.note("ok", headers["receipt-id"])
                 self.open.pop(headers["receipt-id"], None)
             else:
-                journal.note("refused", "-", command, headers.get("message", "").replace(" ", "_"))
+                kind = "refused" if "receipt-id" in headers else "told"
+                journal.note(kind, command, headers.get("message", "").replace(" ", "_"))
                 raise ConnectionError(command)
         return self._greeted, out
 

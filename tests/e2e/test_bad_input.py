@@ -77,8 +77,9 @@ class BadInput(harness.TestCase):
         self.good_stomp.send(stomp_raw.send("/topic/work/good", b"good", f"g{self.sent}"))
         self.good_stomp.receipt(f"g{self.sent}")
 
-    def finish(self):
+    def finish(self, streams=0):
         self.still_good()
+        self.assertGreaterEqual(self.gw.summary()[""]["connections_opened"], streams + 2)
         self.good.disconnect()
         self.good_stomp.send(stomp_raw.frame("DISCONNECT"))
         harness.wait_for(lambda: self.gw.summary()[""]["connections"] <= 1, "all others to be closed")
@@ -92,7 +93,7 @@ class BadInput(harness.TestCase):
             self.throw(port, make(i))
             if i % 10 == 0:
                 self.still_good()
-        self.finish()
+        self.finish(STREAMS)
 
     def test_random_bytes(self):
         self.run_streams(lambda i: self.dice.randbytes(self.dice.randint(1, 3000)))

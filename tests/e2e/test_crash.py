@@ -67,6 +67,12 @@ class Run:
         return ledger
 
 
+def stop_now(gateway):
+    gateway.signal(signal.SIGTERM)
+    gateway.event("stopping")
+    gateway.signal(signal.SIGTERM)
+
+
 class CrashTest(harness.TestCase):
     def test_nothing_acknowledged_is_lost_over_kill_9(self):
         seed, dice = harness.seeded()
@@ -85,6 +91,26 @@ class CrashTest(harness.TestCase):
         print(ledger.counts(kills=kills, seed=seed), flush=True)
         ledger.check(self, exactly_once=["mqtt4q2-", "mqtt5q2-"])
         self.assertGreater(len(ledger.acknowledged), 100 * CRASHES)
+
+    def test_every_way_of_ending_under_load_keeps_what_was_acknowledged(self):
+        seed, dice = harness.seeded()
+        run = Run(self, seed)
+        ends = {"drain": (lambda g: g.signal(signal.SIGTERM), 0), "now": (stop_now, 0),
+                "nursery": (lambda g: os.kill(g.nursery(), signal.SIGKILL), 1)}
+        run.gateway.start()
+        run.start_producers()
+        ways = [list(ends)[i % 3] for i in range(CRASHES)]
+        for way in ways:
+            time.sleep(dice.uniform(0.1, 0.5))  # the random moment
+            end, status = ends[way]
+            end(run.gateway)
+            self.assertEqual(run.gateway.wait(), status, way)
+            run.gateway.start()
+        run.finish_producers()
+        run.drain()
+        ledger = run.accounts()
+        print(ledger.counts(ends=ways, seed=seed), flush=True)
+        ledger.check(self, exactly_once=["mqtt4q2-", "mqtt5q2-"])
 
     def test_qos_2_is_exactly_once_when_workers_wait_for_messages(self):
         """An empty queue: a message is leased in the turn in which it may be. Were it leased before

@@ -133,6 +133,7 @@ static void connect_mqtt(struct device *d)
 static void note_leaving(struct device *d)
 {
     d->left_wall = d->w->now.wall_ms;
+    d->left_boot = d->w->dying ? 0 : d->w->boot;
     if (d->confirmed)
         d->sure_until = d->left_wall + (uint64_t)d->sure_s * 1000;
 }
@@ -141,6 +142,8 @@ void device_sessions_written(struct world *w)
 {
     for (uint32_t i = 0; i < SIM_DEVICES; i++) {
         struct device *d = &w->devices[i];
+        if (d->left_boot != w->boot)
+            continue; /* its last connection ended in a crash, or before */
         d->sure_s = d->expiry_s;
         d->sure_until = d->left_wall + (uint64_t)d->expiry_s * 1000;
     }
@@ -360,7 +363,7 @@ static void say_goodbye(struct device *d)
     uint32_t taken_back = bye.reason == 0 ? d->will : SIM_NO_UID;
     if (bye.reason == 0)
         d->will = SIM_NO_UID;
-    if (d->v5 && d->persistent && chance(w, 30)) {
+    if (d->v5 && d->persistent && chance(w, 60)) {
         d->expiry_s = chance(w, 50) ? UINT32_MAX : 1 + pick(w, 5);
         d->sure_s = d->expiry_s < d->sure_s ? d->expiry_s : d->sure_s; /* no answer will tell */
         uint64_t ends = w->now.wall_ms + (uint64_t)d->sure_s * 1000;
@@ -393,9 +396,9 @@ void device_step(struct world *w, struct device *d)
         device_lost(d);
     } else if (d->stomp) {
         stomp_step(d);
-    } else if (r < 5) {
+    } else if (r < 7) {
         say_goodbye(d);
-    } else if (r < 8 && d->ghost == NULL) {
+    } else if (r < 10 && d->ghost == NULL) {
         come_back_early(d);
     } else {
         for (uint32_t n = 1 + pick(w, 4); n > 0 && d->client != NULL; n--)

@@ -128,12 +128,24 @@ static void apply(struct world *w, const struct batch *b)
     w->disk.applied++;
 }
 
+/* A store's thread reads the batch meanwhile: it must stay as it was. */
+static uint64_t fingerprint(const struct batch *b)
+{
+    uint64_t sum = b->n;
+    for (uint32_t i = 0; i < b->n; i++) {
+        const struct batch_op *op = &b->ops[i];
+        sum = sl_hash_u64(sum ^ op->id) + op->kind + op->queue * 16u + op->state * 256u + op->attempts * 4096u + (op->due_ms << 20);
+    }
+    return sum;
+}
+
 static void on_submit(void *arg, struct batch *b)
 {
     struct world *w = arg;
     if (w->disk.pending != NULL)
         world_fail(w, "two batches are under way");
     w->disk.pending = b;
+    w->disk.pending_is = fingerprint(b);
 }
 
 static int on_apply_here(void *arg, struct batch *b)
@@ -219,6 +231,8 @@ void disk_step(struct world *w)
     if (b == NULL)
         return;
     d->pending = NULL;
+    if (fingerprint(b) != d->pending_is)
+        world_fail(w, "a batch of %u records was changed while the disk had it", b->n);
     b->took_us = 100 + pick(w, 5000);
     int err = SL_OK;
     if (d->broken)

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "core/alloc.h"
+#include "core/hash.h"
 #include "core/map.h"
 #include "core/rng.h"
 #include "hub/hub.h"
@@ -87,6 +88,7 @@ struct device {
     bool confirmed;            /* the same of this connection */
     uint32_t expiry_s, sure_s; /* of its session; UINT32_MAX: never. sure: what an answer has confirmed */
     uint64_t left_wall;        /* when its last connection ended */
+    uint64_t left_boot;        /* in which boot; 0: in a crash */
     uint64_t sure_until;       /* until then its session must be there */
     uint32_t will, ghost_will; /* the uids of the wills given at CONNECT; UINT32_MAX: none */
     uint32_t receipts_owed;    /* STOMP */
@@ -102,6 +104,7 @@ struct disk {
     struct sl_idmap qos2;     /* session << 16 | packet id → itself */
     uint64_t n_entries[SIM_QUEUES];
     struct batch *pending;
+    uint64_t pending_is;
     struct batch_fetch *fetches[SIM_QUEUES]; /* at most one per queue */
     bool full, broken;
     uint64_t applied, refused;

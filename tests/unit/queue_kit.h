@@ -221,4 +221,42 @@ static inline void kit_fail_attempts(struct kit *k, uint32_t n)
     }
 }
 
+/* ---- measured consumers ---- */
+
+#define KIT_FOUR_ROUNDS_US 25000u /* who takes so long holds four times its concurrency */
+
+/* Gives a consumer its first answer, after so long: before it, nothing waits in a
+ * consumer. Nothing may be ready. Those filled before it are answered, too, after
+ * the same time. The ids of the test go on as if this had not been. */
+static inline void kit_measure(struct kit *k, uint32_t consumer, uint64_t service_us)
+{
+    uint64_t leases[16], last_id = k->last_id;
+    uint32_t n = 0;
+    do {
+        assert_true(n < SL_COUNT(leases));
+        uint64_t id = kit_put(k);
+        assert_int_equal(kit_next(k), id);
+        leases[n++] = k->got.lease;
+    } while (k->got.consumer != consumer);
+    kit_pass_us(k, service_us);
+    for (uint32_t i = 0; i < n; i++)
+        kit_answer(k, leases[i], QUEUE_ACK);
+    k->last_id = last_id;
+}
+
+static inline uint32_t kit_measured_consumer(struct kit *k, uint32_t concurrency)
+{
+    uint32_t slot = kit_consumer(k, 64, concurrency);
+    kit_measure(k, slot, KIT_FOUR_ROUNDS_US);
+    return slot;
+}
+
+static inline uint32_t kit_measured_limited_consumer(struct kit *k, uint32_t concurrency,
+                                                     uint64_t limit_ms)
+{
+    uint32_t slot = kit_limited_consumer(k, concurrency, limit_ms);
+    kit_measure(k, slot, KIT_FOUR_ROUNDS_US);
+    return slot;
+}
+
 #endif

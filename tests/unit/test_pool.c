@@ -118,11 +118,33 @@ static void a_hanging_worker_is_killed_at_the_time_limit_and_charged_by_timeout(
     cfg.time_limit_ms = 50;
     world_start(&w, &cfg);
     world_publish(&w, "in/1", sl_str("payload"));
+    world_publish(&w, "in/1", sl_str("it waits in the queue"));
+    world_wait_log(&w, "worker_exit pool=p slot=0", 1);
+    assert_int_equal(world_logged(&w, "cause=timeout detail=\"time limit\" unanswered=1"), 1);
+    assert_true(world_failed_with(&w, "attempt=1 cause=timeout detail=time limit"));
+    assert_int_equal(world_counters(&w)->timed_out, 1);
+    world_close(&w);
+}
+
+/* The worker answers its first message, and hangs from the second on; the third waits in it. */
+static void what_waits_behind_a_hanging_message_is_not_charged(void **state)
+{
+    (void)state;
+    struct pool_world w;
+    const char *command[3];
+    world_open(&w);
+    struct pool_config cfg = behaving(&w, "twice", command);
+    cfg.time_limit_ms = 50;
+    world_start(&w, &cfg);
+    world_publish(&w, "in/1", sl_str("it is measured"));
+    world_wait(&w, world_acked, 1);
+    world_publish(&w, "in/1", sl_str("payload"));
     world_publish(&w, "in/1", sl_str("it waits behind the first"));
     world_wait_log(&w, "worker_exit pool=p slot=0", 1);
     assert_int_equal(world_logged(&w, "cause=timeout detail=\"time limit\" unanswered=2"), 1);
     assert_true(world_failed_with(&w, "attempt=1 cause=timeout detail=time limit"));
     assert_int_equal(world_counters(&w)->timed_out, 1);
+    assert_int_equal(world_counters(&w)->returned, 1);
     world_close(&w);
 }
 
@@ -516,6 +538,7 @@ int main(void)
         cmocka_unit_test(an_answer_before_death_counts),
         cmocka_unit_test(an_answer_given_twice_is_stale_and_no_fault),
         cmocka_unit_test(a_hanging_worker_is_killed_at_the_time_limit_and_charged_by_timeout),
+        cmocka_unit_test(what_waits_behind_a_hanging_message_is_not_charged),
         cmocka_unit_test(a_message_that_kills_each_worker_is_dead_after_its_attempts),
         cmocka_unit_test(retry_and_dead_carry_their_reasons),
         cmocka_unit_test(a_worker_is_told_its_limits_and_its_message),

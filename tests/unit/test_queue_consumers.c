@@ -17,14 +17,14 @@ static void put_many(struct kit *k, uint32_t n)
 
 /* ---- credit ---- */
 
-static void until_it_is_measured_a_consumer_gets_four_rounds(void **state)
+static void until_it_is_measured_a_consumer_gets_just_its_concurrency(void **state)
 {
     (void)state;
     struct kit k = kit_new();
     uint64_t leases[64];
     uint32_t c = kit_consumer(&k, 64, 3);
     put_many(&k, 64);
-    assert_int_equal(deliver_all(&k, leases), 12);
+    assert_int_equal(deliver_all(&k, leases), 3);
     assert_true(queue_consumer_backlog_us(k.q, c) == UINT64_MAX);
     kit_end(&k);
 }
@@ -36,12 +36,16 @@ static void a_quick_consumer_gets_a_tenth_of_a_second_of_work(void **state)
     uint64_t leases[64];
     uint32_t c = kit_consumer(&k, 64, 1);
     put_many(&k, 100);
-    assert_int_equal(deliver_all(&k, leases), 4);
+    assert_int_equal(deliver_all(&k, leases), 1);
     kit_pass_ms(&k, 10);
     kit_answer(&k, leases[0], QUEUE_ACK); /* 10 ms each: 10 are 100 ms */
-    assert_int_equal(deliver_all(&k, leases + 4), 7);
+    assert_int_equal(deliver_all(&k, leases + 1), 10);
     assert_int_equal(queue_consumer_unanswered(k.q, c), 10);
     assert_int_equal(queue_consumer_backlog_us(k.q, c), 100000);
+    kit_pass_ms(&k, 10);
+    kit_answer(&k, leases[1], QUEUE_ACK); /* what waits in it counts */
+    assert_int_equal(deliver_all(&k, leases + 11), 1);
+    assert_int_equal(queue_consumer_unanswered(k.q, c), 10);
     kit_end(&k);
 }
 
@@ -50,7 +54,7 @@ static void a_slow_consumer_gets_no_more_than_its_concurrency(void **state)
     (void)state;
     struct kit k = kit_new();
     uint64_t leases[64];
-    uint32_t c = kit_consumer(&k, 64, 2);
+    uint32_t c = kit_measured_consumer(&k, 2);
     put_many(&k, 20);
     assert_int_equal(deliver_all(&k, leases), 8);
     for (uint32_t i = 0; i < 7; i++) {
@@ -69,6 +73,7 @@ static void answers_of_one_turn_share_its_time(void **state)
     struct kit k = kit_new();
     uint64_t leases[64];
     uint32_t c = kit_consumer(&k, 16, 4);
+    kit_measure(&k, c, 1000);
     put_many(&k, 100);
     assert_int_equal(deliver_all(&k, leases), 16);
     kit_pass_ms(&k, 4);
@@ -76,6 +81,26 @@ static void answers_of_one_turn_share_its_time(void **state)
         kit_answer(&k, leases[i], QUEUE_ACK); /* 4 at a time: 4 × 4 ms / 16 */
     assert_int_equal(deliver_all(&k, leases), 16);
     assert_int_equal(queue_consumer_backlog_us(k.q, c), 16 * 1000 / 4);
+    kit_end(&k);
+}
+
+static void answers_of_the_first_turn_share_its_time_too(void **state)
+{
+    (void)state;
+    struct kit k = kit_new();
+    uint64_t leases[8];
+    uint32_t c = kit_consumer(&k, 4, 4);
+    for (int i = 0; i < 2; i++) {
+        (void)kit_put(&k);
+        (void)kit_next(&k);
+        leases[i] = k.got.lease;
+        kit_pass_ms(&k, 2);
+    }
+    kit_answer(&k, leases[0], QUEUE_ACK); /* 4 ms */
+    kit_answer(&k, leases[1], QUEUE_ACK); /* 2 ms */
+    put_many(&k, 4);
+    assert_int_equal(deliver_all(&k, leases), 4);
+    assert_int_equal(queue_consumer_backlog_us(k.q, c), 4 * 3000 / 4);
     kit_end(&k);
 }
 
@@ -130,7 +155,7 @@ static void the_clock_of_a_delivery_runs_from_its_start(void **state)
     struct kit k = kit_new();
     uint64_t leases[4];
     uint32_t told = 0;
-    (void)kit_limited_consumer(&k, 1, 1000);
+    (void)kit_measured_limited_consumer(&k, 1, 1000);
     put_many(&k, 2);
     assert_int_equal(deliver_all(&k, leases), 2);
     kit_pass_ms(&k, 900);
@@ -163,7 +188,7 @@ static void extend_moves_the_limit(void **state)
     struct kit k = kit_new();
     uint64_t leases[4];
     uint32_t told = 0;
-    (void)kit_limited_consumer(&k, 1, 1000);
+    (void)kit_measured_limited_consumer(&k, 1, 1000);
     put_many(&k, 2);
     assert_int_equal(deliver_all(&k, leases), 2);
     assert_int_equal(queue_extend(k.q, leases[0], 5000, &k.now), SL_OK);
@@ -199,7 +224,7 @@ static void a_crash_charges_what_was_started_and_nothing_else(void **state)
     (void)state;
     struct kit k = kit_new();
     uint64_t leases[8];
-    uint32_t c = kit_consumer(&k, 64, 2);
+    uint32_t c = kit_measured_consumer(&k, 2);
     put_many(&k, 4);
     assert_int_equal(deliver_all(&k, leases), 4);
     struct queue_loss crash = {.cause = QUEUE_CAUSE_SIGNAL};
@@ -227,7 +252,7 @@ static void a_timeout_charges_only_what_is_past_its_limit(void **state)
 {
     (void)state;
     struct kit k = kit_new();
-    uint32_t c = kit_limited_consumer(&k, 2, 1000);
+    uint32_t c = kit_measured_limited_consumer(&k, 2, 1000);
     put_many(&k, 3);
     (void)kit_next(&k);
     kit_pass_ms(&k, 500);
@@ -253,7 +278,7 @@ static void an_orderly_end_charges_nobody(void **state)
     (void)state;
     struct kit k = kit_new();
     uint64_t leases[8];
-    uint32_t c = kit_consumer(&k, 64, 2);
+    uint32_t c = kit_measured_consumer(&k, 2);
     put_many(&k, 3);
     assert_int_equal(deliver_all(&k, leases), 3);
     assert_int_equal(kit_lose(&k, c, &(struct queue_loss){.charge_none = true}), 3);
@@ -285,10 +310,11 @@ static void a_freed_slot_is_used_again(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(until_it_is_measured_a_consumer_gets_four_rounds),
+        cmocka_unit_test(until_it_is_measured_a_consumer_gets_just_its_concurrency),
         cmocka_unit_test(a_quick_consumer_gets_a_tenth_of_a_second_of_work),
         cmocka_unit_test(a_slow_consumer_gets_no_more_than_its_concurrency),
         cmocka_unit_test(answers_of_one_turn_share_its_time),
+        cmocka_unit_test(answers_of_the_first_turn_share_its_time_too),
         cmocka_unit_test(a_release_says_nothing_about_service_time),
         cmocka_unit_test(a_started_delivery_past_its_limit_is_told_once),
         cmocka_unit_test(the_clock_of_a_delivery_runs_from_its_start),

@@ -91,8 +91,8 @@ static void every_consumer_is_filled_to_its_concurrency_first(void **state)
 {
     (void)state;
     struct kit k = kit_new();
-    uint32_t wide = kit_consumer(&k, 64, 2);
-    uint32_t narrow = kit_consumer(&k, 64, 1);
+    uint32_t wide = kit_measured_consumer(&k, 2);
+    uint32_t narrow = kit_measured_consumer(&k, 1);
     uint32_t got[2] = {0, 0};
     for (int i = 0; i < 12; i++)
         (void)kit_put(&k);
@@ -143,7 +143,7 @@ static void a_stopped_consumer_gets_nothing_and_may_still_answer(void **state)
 {
     (void)state;
     struct kit k = kit_new();
-    uint32_t c = kit_consumer(&k, 64, 1);
+    uint32_t c = kit_measured_consumer(&k, 1);
     (void)kit_put(&k);
     (void)kit_put(&k);
     (void)kit_next(&k);
@@ -221,13 +221,18 @@ static void one_consumer_is_reserved_for_a_last_attempt_and_the_others_go_on(voi
     struct kit k = kit_of_two_attempts();
     uint32_t a = kit_consumer(&k, 64, 2);
     (void)kit_put(&k);
-    kit_fail_attempts(&k, 1); /* 1 has one attempt left */
+    (void)kit_next(&k);
+    struct queue_answer later = {.verb = QUEUE_RETRY, .has_delay = true, .delay_ms = 1000};
+    assert_int_equal(kit_answer_with(&k, k.got.lease, &later), SL_OK); /* one attempt is left */
     queue_consumer_stop(k.q, a);
     assert_int_equal(kit_lose(&k, a, &(struct queue_loss){0}), 0);
 
     uint64_t held[4];
-    (void)kit_consumer(&k, 64, 2);
-    (void)kit_consumer(&k, 64, 2);
+    (void)kit_measured_consumer(&k, 2);
+    (void)kit_measured_consumer(&k, 2);
+    kit_pass_ms(&k, 1000);
+    kit_tick_all(&k); /* 1 is ready */
+    assert_int_equal(kit_count(&k, QUEUE_READY), 1);
     for (int i = 0; i < 4; i++) {
         (void)kit_put_priority(&k, 9); /* these go before it */
         (void)kit_next(&k);
@@ -291,7 +296,7 @@ static void a_reserved_consumer_that_leaves_frees_the_last_attempt_for_another(v
 {
     (void)state;
     struct kit k = kit_of_two_attempts();
-    uint32_t a = kit_consumer(&k, 64, 1);
+    uint32_t a = kit_measured_consumer(&k, 1);
     (void)kit_put(&k);
     (void)kit_next(&k);
     uint64_t failed = k.got.lease;

@@ -52,7 +52,8 @@ void hub_free(struct hub *h);
 
 /* Returns the hub's index of the queue. */
 uint32_t hub_add_queue(struct hub *h, const struct queue_config *cfg);
-/* A queue that the store knows and the configuration does not: no intake. */
+/* A queue that the store knows and the configuration does not: no intake. Its
+ * name is copied; a configured queue's is borrowed from the configuration. */
 uint32_t hub_add_orphan(struct hub *h, const struct queue_config *cfg);
 SL_CHECK int hub_add_route(struct hub *h, const char *filter, uint32_t queue);
 /* UINT32_MAX: none of that name. */
@@ -149,7 +150,7 @@ struct hub_answer {
 SL_CHECK int hub_answer(struct hub *h, uint64_t consumer, const struct hub_answer *a);
 SL_CHECK int hub_extend(struct hub *h, uint64_t consumer, uint64_t lease, uint64_t ms);
 /* A worker publishes. `parts` without id and times; routed like any other;
- * admitted over a limit (decision 30). SL_ENOENT: nobody takes it; SL_EINVAL: not a topic. */
+ * admitted over a limit (decision 30). SL_ENOENT: nobody takes it; SL_EINVAL: not a topic, or one of the gateway's own. */
 SL_CHECK int hub_publish(struct hub *h, const struct message_parts *parts);
 
 /* ---- stopping, status ---- */

@@ -1,0 +1,301 @@
+#!/usr/bin/env python3
+"""Does the simulation find bugs? Each of these is put into a copy of the
+sources, and the simulation must say so, by the law that is named here.
+
+A bug whose text is no longer in the source fails as well: the list is kept
+true. `seeded_bugs.py --only NAME` runs those whose name contains NAME."""
+import argparse
+import concurrent.futures
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = ["gateway/core", "gateway/queue", "gateway/route", "gateway/hub", "protocols", "tests/sim"]
+FLAGS = ["-std=c11", "-O1", "-w", "-D_GNU_SOURCE"]
+SEEDS = 6000
+WORKERS = 2
+
+# name, file, old text, new text, what the simulation says (a regular expression)
+BUGS = [
+    ("answered before the commit", "gateway/hub/records.c",
+     "        ((struct ticket *)sl_slab_at(&h->tickets, ticket))->pending++;\n    uint32_t n = 0;",
+     "        m->ticket = MESSAGE_NO_TICKET;\n    uint32_t n = 0;",
+     "is acknowledged, and in queue"),
+    ("a refused batch is answered as stored", "gateway/hub/commit.c",
+     "            body_resolved(h, op->msg, PROTO_REFUSED_STORE);",
+     "            body_resolved(h, op->msg, PROTO_ACCEPTED);",
+     "is acknowledged, and in queue"),
+    ("a QoS 2 id is not recorded", "gateway/hub/intake.c",
+     "    bool whole_batch = (exactly_once && record_qos2(h, c, o)) || o->echo;",
+     "    bool whole_batch = o->echo;",
+     "has two ids"),
+    ("QoS 2 is leased before its commit", "gateway/hub/records.c",
+     "queue, m, hold ? QUEUE_HOLD : 0);",
+     "queue, m, 0);",
+     "is leased before it is stored"),
+    ("a QoS 2 duplicate is answered at once", "gateway/hub/intake.c",
+     "(exactly_once && record_qos2(h, c, o)) || o->echo;",
+     "(exactly_once && record_qos2(h, c, o));",
+     "is acknowledged, and in queue"),
+    ("an id is used twice", "gateway/hub/intake.c",
+     "        message_set_id(it->m, ++h->next_id, h->now.wall_ms);",
+     "        message_set_id(it->m, h->next_id, h->now.wall_ms);\n        h->next_id += it->to->n > 1 || h->next_id % 16 == 0;",
+     "the id .*|is written twice|held by two|Assert|assert"),
+    ("ids begin anew at each boot", "gateway/hub/hub.c",
+     "    h->next_id = cfg->boot << 40;",
+     "    h->next_id = (uint64_t)1 << 40;",
+     "the id "),
+    ("a settle record is left out", "gateway/hub/records.c",
+     "        struct batch_op *op = record(h, BATCH_SETTLE);\n",
+     "        struct batch_op *op = record(h, c->id % 5 == 0 ? BATCH_NONE : BATCH_SETTLE);\n",
+     "and the disk|is dropped although"),
+    ("a body is never dropped", "gateway/hub/records.c",
+     "        if (left == 0)\n            record(h, BATCH_BODY_DROP)->id = c->id;",
+     "        if (left == 0 && c->id % 5 != 0)\n            record(h, BATCH_BODY_DROP)->id = c->id;",
+     "stays on the disk and no queue needs it"),
+    ("a body is dropped while another queue needs it", "gateway/hub/records.c",
+     "        if (left == 0)\n            record(h, BATCH_BODY_DROP)->id = c->id;",
+     "        record(h, BATCH_BODY_DROP)->id = c->id;",
+     "is dropped although queue"),
+    ("what was restored is not counted by message", "gateway/hub/restore.c",
+     "    if (h->restored_count > 1)",
+     "    if (h->restored_count > 2)",
+     "is dropped although queue"),
+    ("an entry is cancelled though it was handed over", "gateway/hub/commit.c",
+     "    if (c->stuck != NULL && m->body_batch == c->stuck->seq)",
+     "    if (c->inflight != NULL && m->body_batch == c->inflight->seq)\n        return c->inflight;\n    if (c->stuck != NULL && m->body_batch == c->stuck->seq)",
+     "was changed while the disk had it"),
+    ("a body is cancelled while another queue's entry stays", "gateway/hub/records.c",
+     "    if (left > 0)\n        return;\n    batch_cancel(b, m->body_op);",
+     "    batch_cancel(b, m->body_op);",
+     "has no body on the disk|and not on the disk|ssert"),
+    ("a started message is not charged", "gateway/queue/consumers.c",
+     "    return !loss->timeout || l->limit_ms <= now->mono_ms;",
+     "    return !loss->timeout ? l->prev != 0 : l->limit_ms <= now->mono_ms;",
+     "charged were"),
+    ("a waiting message is charged", "gateway/queue/consumers.c",
+     "    if (!l->started || loss->charge_none)",
+     "    if (loss->charge_none)",
+     "charged were|has attempt"),
+    ("an orderly end is charged", "gateway/queue/consumers.c",
+     "    if (!l->started || loss->charge_none)",
+     "    if (!l->started)",
+     "charged were|has attempt|is acknowledged"),
+    ("credit is not returned", "gateway/queue/consumers.c",
+     "    c->solo = false;\n",
+     "",
+     "although all workers are well|queue/check.c"),
+    ("a consumer starts too many", "gateway/queue/consumers.c",
+     "    if (c->started < c->cfg.concurrency)\n        lease_start(q, c, l, now);",
+     "    if (c->started <= c->cfg.concurrency)\n        lease_start(q, c, l, now);",
+     "charged were|has attempt|queue/check.c"),
+    ("the last attempt is not alone", "gateway/queue/places.c",
+     "    bool alone = e->attempts > 0 && entry_is_last_attempt(q, e);",
+     "    bool alone = e->attempts > 1 && entry_is_last_attempt(q, e);",
+     "the last attempt of|queue/check.c"),
+    ("others join the last attempt", "gateway/queue/dispatch.c",
+     "    c->solo = e->attempts > 0 && out->last;",
+     "    c->solo = false;",
+     "joins a last attempt"),
+    ("another's answer is taken", "gateway/hub/consumers.c",
+     "    if (queue_lease_holder(q, lease) == hc->slot)",
+     "    if (queue_lease_holder(q, lease) != 0)",
+     "stale or foreign answer"),
+    ("a stale answer is taken", "gateway/hub/consumers.c",
+     "    if (q == NULL || queue_answer(q, a->lease, &a->verb, &h->now, &change) != SL_OK)\n        return SL_ESTATE;",
+     "    if (q == NULL || queue_answer(q, a->lease, &a->verb, &h->now, &change) != SL_OK)\n        return SL_OK;",
+     "stale or foreign answer"),
+    ("a parked message is forgotten", "gateway/hub/park.c",
+     "    offer_enter(h, c, &p->offer);\n    sl_free(p);",
+     "    if (park->n % 4 == 1)\n        offer_drop(&p->offer);\n    else\n        offer_enter(h, c, &p->offer);\n    sl_free(p);",
+     "still waits for|is acknowledged"),
+    ("nobody wakes the parked", "gateway/hub/records.c",
+     "    if (c->msg != NULL)\n        message_unref(c->msg);\n    h->room_made = true;",
+     "    if (c->msg != NULL)\n        message_unref(c->msg);",
+     "still waits for"),
+    ("a settle is written before the stuck batch", "gateway/hub/stuck.c",
+     "        fold_later_records(h, b);\n",
+     "",
+     "and the disk|is dropped although|no body on the disk"),
+    ("what settles is forgotten when even that does not fit", "gateway/hub/stuck.c",
+     "    c->settles = b; /*",
+     "    batch_recycle(h, b); return; /*",
+     "and the disk|has no body|charged were"),
+    ("an evicted body is not fetched again", "gateway/hub/dispatch.c",
+     "    hq->fetching = false;\n",
+     "    hq->fetching = f->n > 3;\n",
+     "although all workers are well"),
+    ("attempts are not recorded", "gateway/hub/records.c",
+     "    op->attempts = c->attempts;",
+     "    op->attempts = 0;",
+     "charged were"),
+    ("a retry's wait is not recorded", "gateway/hub/records.c",
+     "    op->due_ms = c->due_steady_ms;",
+     "    op->due_ms = 0;",
+     "before its retry is due"),
+    ("a retry does not wait", "gateway/queue/answers.c",
+     "    uint64_t wait_ms = f->has_delay ? f->delay_ms : backoff_ms(q, e->attempts);",
+     "    uint64_t wait_ms = f->has_delay ? f->delay_ms : 0;",
+     "before its retry is due"),
+    ("a broken store goes on leasing", "gateway/hub/dispatch.c",
+     "    if (!h->draining && h->commit.health != HUB_BROKEN)",
+     "    if (!h->draining)",
+     "although the store is broken"),
+    ("a draining gateway goes on leasing", "gateway/hub/dispatch.c",
+     "    if (!h->draining && h->commit.health != HUB_BROKEN)",
+     "    if (h->commit.health != HUB_BROKEN)",
+     "although the gateway drains"),
+    ("a draining gateway goes on taking", "gateway/hub/intake.c",
+     "h->commit.health == HUB_NO_SPACE || h->draining ||",
+     "h->commit.health == HUB_NO_SPACE ||",
+     "although the gateway drains"),
+    ("fan-out enters where there is no room", "gateway/hub/intake.c",
+     "    for (uint32_t k = 0; k < o->one.to->n; k++)\n        a = worse(",
+     "    for (uint32_t k = 0; k < 1; k++)\n        a = worse(",
+     "of .* messages|of .* bytes"),
+    ("fan-out leaves one queue out", "gateway/hub/records.c",
+     "        if (!h->queues[queue].cfg->durable)\n            continue;",
+     "        if (!h->queues[queue].cfg->durable || (i > 1 && message_id(m) % 7 == 0))\n            continue;",
+     "is acknowledged, and in queue"),
+    ("a transaction is counted message by message", "gateway/hub/intake.c",
+     "            h->scratch_count[q]++;",
+     "            h->scratch_count[q] = 1;",
+     "of .* messages|ssert"),
+    ("a clean start keeps the old QoS 2 ids", "gateway/hub/connect.c",
+     "    if (s != NULL && (p->clean_start || !s->persistent)) {",
+     "    if (s != NULL && !s->persistent) {",
+     "asked for a clean start"),
+    ("a clean start keeps the old QoS 2 ids on the disk", "gateway/hub/connect.c",
+     "    if (s->persistent)\n        record(h, BATCH_SESSION_DROP)->id = s->number;\n    sessions_remove",
+     "    sessions_remove",
+     "cannot be restored|has two ids|neither stored"),
+    ("a reconnected session still ends", "gateway/hub/connect.c",
+     " || s->ends_wall_ms != UINT64_MAX;",
+     ";",
+     "the session of device"),
+    ("a session's new expiry is not recorded", "gateway/hub/connect.c",
+     "        if (c->session->persistent)\n            record_session(c->h, c->session);\n",
+     "",
+     "the session of device"),
+    ("the older connection stays", "gateway/hub/connect.c",
+     "    hub_client_bye(old, PROTO_BYE_TAKEOVER);",
+     "    (void)old;",
+     "two connections with one identity"),
+    ("a goodbye publishes the will", "gateway/hub/connect.c",
+     "    if (!d->publish_will)\n        will_forget(c);",
+     "",
+     "was taken back and is leased"),
+    ("a lost connection forgets its will", "gateway/hub/connect.c",
+     "    will_publish(c);\n    struct session *s",
+     "    will_forget(c);\n    struct session *s",
+     "is neither published nor counted"),
+    ("an expired message is leased", "gateway/queue/dispatch.c",
+     "    if (at_ms != 0 && at_ms <= (relative ? now->steady_ms : now->wall_ms))",
+     "    if (at_ms != 0 && relative && at_ms <= now->steady_ms)",
+     "after it has expired"),
+    ("a message expires too early", "gateway/hub/publish.c",
+     "        parts.expires_at = h->now.steady_ms + p->expiry_ms;",
+     "        parts.expires_at = h->now.steady_ms + p->expiry_ms / 2;",
+     "neither stored nor worked"),
+    ("a delay is not kept over a restart", "gateway/hub/records.c",
+     "    op->due_ms = message_deliver_at(m);",
+     "    op->due_ms = 0;",
+     "before its delay is over"),
+    ("the dead are not bounded", "gateway/hub/dispatch.c",
+     "    while (queue_trim_dead(hq->q, &change)) {",
+     "    while (false && queue_trim_dead(hq->q, &change)) {",
+     "dead letters"),
+    ("an exit is not counted", "gateway/queue/places.c",
+     "        q->counters.expired++;",
+     "        q->counters.expired += 0;",
+     "let .* go and has|queue/check.c"),
+]
+
+
+def sources(tree):
+    return sorted(p for room in ROOMS for p in (tree / room).rglob("*.c"))
+
+
+def compile_one(tree, source):
+    out = source.with_suffix(".o")
+    subprocess.run(["gcc", *FLAGS, *includes(tree), "-c", str(source), "-o", str(out)], check=True)
+    return out
+
+
+def includes(tree):
+    return [f"-I{p}" for room in ROOMS for p in sorted((tree / room).rglob("include"))]
+
+
+def link(objects, program):
+    subprocess.run(["gcc", *map(str, objects), "-o", str(program)], check=True)
+
+
+def run(program, seeds):
+    p = subprocess.run([str(program), "--seeds", str(seeds)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
+    seed = re.search(r"again: sim --seed (\d+)", p.stdout)
+    lines = p.stdout.strip().splitlines()
+    return p.returncode, lines[0] if lines else "", seed.group(1) if seed else "-"
+
+
+def try_bug(tree, bug, folder):
+    """(seed or None, message, complaint or None)"""
+    name, path, old, new, law = bug
+    source = tree / path
+    text = source.read_text()
+    if text.count(old) != 1:
+        return None, "", f"its text is in {path} {text.count(old)} times, not once: bring the list up to date"
+    work = folder / re.sub(r"\W+", "_", name)
+    work.mkdir()
+    broken = source.with_name(f"{work.name}__{source.name}")
+    broken.write_text(text.replace(old, new))
+    try:
+        obj = compile_one(tree, broken)
+        objects = [s.with_suffix(".o") for s in sources(tree) if "__" not in s.name and s != source] + [obj]
+        link(objects, work / "sim")
+        code, message, seed = run(work / "sim", SEEDS)
+    finally:
+        broken.unlink()
+    if code == 0:
+        return None, message, f"{SEEDS} seeds did not find it"
+    if not re.search(law, message):
+        return seed, message, f"it was found by another law than {law!r}"
+    return seed, message.replace(str(tree) + "/", ""), None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="")
+    only = parser.parse_args().only
+    started = time.monotonic()
+    failures = 0
+    with tempfile.TemporaryDirectory(prefix="sluice-bugs-") as folder:
+        folder = Path(folder)
+        tree = folder / "tree"
+        for room in ROOMS:
+            shutil.copytree(ROOT / room, tree / room)
+        with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+            objects = list(pool.map(lambda s: compile_one(tree, s), sources(tree)))
+            link(objects, folder / "sim")
+            code, message, _ = run(folder / "sim", 50)
+            if code != 0:
+                sys.exit(f"without any bug the simulation says: {message}")
+            chosen = [b for b in BUGS if only in b[0]]
+            for bug, (seed, message, complaint) in zip(chosen, pool.map(lambda b: try_bug(tree, b, folder), chosen)):
+                failures += complaint is not None
+                print(f"{'FAIL' if complaint else 'ok':4} {bug[0]:58} seed {seed or '-':>5}  {message}")
+                if complaint:
+                    print(f"     {complaint}")
+                sys.stdout.flush()
+    print(f"{len(chosen) - failures} of {len(chosen)} bugs found in {time.monotonic() - started:.0f} s")
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("LC_ALL", "C")
+    main()

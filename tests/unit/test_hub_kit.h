@@ -1,0 +1,92 @@
+/* A hub between real protocol sessions, a fake store that finishes a batch
+ * only when it is told to, and workers that keep what they are given. */
+#ifndef TEST_HUB_KIT_H
+#define TEST_HUB_KIT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+
+#include "core/alloc.h"
+#include "core/log.h"
+#include "core/map.h"
+#include "hub/hub.h"
+#include "mqtt/packet.h"
+
+#define KIT_CLIENTS 8u
+#define KIT_HELD    32u
+
+struct kit_client {
+    struct kit *k;
+    struct hub_client *c; /* NULL: closed */
+    bool v5, stomp;
+    struct sl_buf rx;
+    char log[4096];
+};
+
+struct kit_worker {
+    struct kit *k;
+    uint64_t consumer;
+    uint32_t n;
+    struct kit_held {
+        uint64_t lease, id;
+        char payload[64];
+        struct message *msg; /* a reference of the test's own */
+        uint32_t attempt;
+    } held[KIT_HELD];
+};
+
+struct kit {
+    struct hub *h;
+    struct hub_listener mqtt, stomp;
+    struct sl_clock clock;
+    struct sl_now now;
+    uint64_t mono_us, wall_ms, boot;
+    struct batch *pending;       /* with the store; NULL: none */
+    struct batch_fetch *fetch;
+    struct sl_idmap bodies;      /* what has been committed */
+    uint64_t memory_bytes, commit_delay_us;
+    struct kit_client clients[KIT_CLIENTS];
+    struct kit_worker workers[2];
+    char records[1024];
+};
+
+/* A durable queue with room for many, that blocks. */
+struct queue_config kit_queue(const char *name, uint32_t number);
+/* All zero before; a hub without queues. */
+void kit_open(struct kit *k);
+void kit_close(struct kit *k);
+/* Ends the turn: what is dirty is read, closing connections are closed; begins the next. */
+void kit_turn(struct kit *k);
+void kit_pass(struct kit *k, uint64_t ms);
+/* The batch under way comes back with `err`; a turn. Fails when there is none. */
+void kit_commit(struct kit *k, int err);
+/* Commits whatever there is, until nothing is under way. */
+void kit_settle(struct kit *k);
+/* The records of the batch under way: "BODY ENTRY(1) QOS2_ADD(7) ". */
+const char *kit_records(struct kit *k);
+
+struct kit_client *kit_mqtt(struct kit *k, bool v5, const char *id, uint32_t expiry_s);
+struct kit_client *kit_connect(struct kit *k, const struct mqtt_connect *p);
+struct kit_client *kit_stomp(struct kit *k);
+void kit_feed(struct kit_client *c, const void *p, size_t n);
+/* One frame with its NUL. */
+void kit_frame(struct kit_client *c, const char *frame);
+void kit_publish(struct kit_client *c, uint8_t qos, uint16_t id, const char *topic);
+void kit_publish_full(struct kit_client *c, const struct mqtt_publish *p);
+void kit_pubrel(struct kit_client *c, uint16_t id);
+void kit_ping(struct kit_client *c);
+void kit_lose(struct kit_client *c);
+/* What came since it was asked last: "PUBACK 1 0x00\n" …; STOMP as text; "closed\n". */
+const char *kit_log(struct kit_client *c);
+
+struct kit_worker *kit_worker(struct kit *k, uint32_t n, uint32_t queue);
+void kit_ack(struct kit_worker *w, uint32_t i);
+void kit_worker_end(struct kit_worker *w);
+
+#endif
