@@ -29,8 +29,9 @@ ROOMS = {
     "net": ("gateway/net", ("core", "protocols", "hub")),
     "pool": ("gateway/pool", ("core", "wire", "queue", "hub")),
     "main": ("gateway/main", ("core", "protocols", "mqtt", "stomp", "wire", "queue", "route", "hub",
-                              "config", "store", "net", "pool")),
-    "sdk": ("workers/c", ("core", "wire")),
+                              "config", "store", "net", "pool", "bench")),
+    "worker_sdk": ("workers/c", ("core", "wire")),
+    "bench": ("gateway/bench", ("core", "worker_sdk")),
 }
 
 # Bytes, messages and time in; bytes, events and actions out.

@@ -14,12 +14,14 @@ int bench_main_with(const struct bench_drivers *drivers, int argc, char **argv)
 
 int bench_main(int argc, char **argv)
 {
-    static const struct bench_driver *const producers[] = { &bench_mqtt, &bench_mqtt5, &bench_stomp };
+    static const struct bench_driver *const producers[] = { &bench_mqtt, &bench_mqtt5,
+                                                            &bench_stomp };
     static const struct bench_consumer *const consumers[] = {
         &bench_mqtt_subscriber,
         &bench_mqtt5_subscriber,
         &bench_stomp_subscriber,
     };
-    static const struct bench_drivers own = { producers, SL_COUNT(producers), consumers, SL_COUNT(consumers) };
+    static const struct bench_drivers own = { producers, SL_COUNT(producers), consumers,
+                                              SL_COUNT(consumers) };
     return bench_main_with(&own, argc, argv);
 }

@@ -51,7 +51,8 @@ int dial_resolve(const char *address, uint16_t port, struct dial *out)
 int dial_open(const struct dial *d, bool nonblocking)
 {
     int one = 1;
-    int fd = socket(d->to.ss_family, SOCK_STREAM | SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0), 0);
+    int fd =
+        socket(d->to.ss_family, SOCK_STREAM | SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0), 0);
     if (fd < 0)
         return -1;
     if (d->to.ss_family != AF_UNIX)

@@ -2,17 +2,14 @@
 
 #define SUB (1u << HISTOGRAM_SUB_BITS)
 
-/* The place of the highest set bit; v > 0. */
+/* The place of the highest set bit of 0 < v < 2^53: the exponent of the same
+ * number as a double, which is exact there. */
 static unsigned top_bit(uint64_t v)
 {
-    unsigned bit = 0;
-    for (unsigned step = 32; step > 0; step /= 2) {
-        if (v >> step != 0) {
-            v >>= step;
-            bit += step;
-        }
-    }
-    return bit;
+    double d = (double)v;
+    uint64_t bits;
+    memcpy(&bits, &d, sizeof bits);
+    return (unsigned)(bits >> 52) - 1023;
 }
 
 /* Values below SUB have a bucket each; above, the top bit picks the row and
@@ -21,10 +18,9 @@ static unsigned bucket_of(uint64_t v)
 {
     if (v < SUB)
         return (unsigned)v;
-    unsigned top = top_bit(v);
-    if (top > HISTOGRAM_TOP_BIT)
+    if (v >> (HISTOGRAM_TOP_BIT + 1) != 0)
         return HISTOGRAM_BUCKETS - 1;
-    unsigned shift = top - HISTOGRAM_SUB_BITS;
+    unsigned shift = top_bit(v) - HISTOGRAM_SUB_BITS;
     return (shift + 1) * SUB + (unsigned)((v >> shift) - SUB);
 }
 
@@ -107,7 +103,9 @@ int histogram_print_json(const struct histogram *h, struct sl_buf *out)
     static const struct {
         const char *name;
         double share;
-    } marks[] = { { "p50", 0.5 }, { "p90", 0.9 }, { "p99", 0.99 }, { "p999", 0.999 }, { "p9999", 0.9999 } };
+    } marks[] = {
+        { "p50", 0.5 }, { "p90", 0.9 }, { "p99", 0.99 }, { "p999", 0.999 }, { "p9999", 0.9999 }
+    };
     int err = sl_buf_printf(out, "{\"count\":%llu,\"mean\":%.1f", (unsigned long long)h->total,
                             histogram_mean(h) / 1e3);
     for (size_t i = 0; i < SL_COUNT(marks) && err == SL_OK; i++)

@@ -14,7 +14,7 @@
 #define SEGMENT_WORDS (LEDGER_MAX_SEQUENCE / 64)
 #define BITS_AT       (PAGE + LEDGER_SEATS * SEAT_BYTES)
 
-enum { ANSWERED, SEEN, KINDS };
+enum { ANSWERED, SEEN, FAILED, KINDS };
 
 struct header {
     uint64_t magic, run;
@@ -65,7 +65,8 @@ int ledger_create(const char *path, uint64_t run, uint32_t connections, struct l
 {
     struct ledger *l;
     (void)unlink(path);
-    if (connections > LEDGER_MAX_CONNECTIONS || open_file(path, O_RDWR | O_CREAT | O_EXCL, &l) != SL_OK)
+    if (connections > LEDGER_MAX_CONNECTIONS ||
+        open_file(path, O_RDWR | O_CREAT | O_EXCL, &l) != SL_OK)
         return SL_ESYS;
     off_t size = (off_t)(BITS_AT + (size_t)connections * KINDS * SEGMENT_BYTES);
     if (ftruncate(l->fd, size) != 0 || map_base(l) != SL_OK) {
@@ -154,12 +155,21 @@ void ledger_answered(struct ledger *l, uint32_t connection, uint64_t sequence)
     (void)set_bit(l, connection, ANSWERED, sequence);
 }
 
-enum ledger_sight ledger_see(struct ledger *l, uint32_t connection, uint64_t sequence)
+static enum ledger_sight sight_of(int was)
 {
-    int was = set_bit(l, connection, SEEN, sequence);
     if (was < 0)
         return LEDGER_UNTRACKED;
     return was ? LEDGER_REPEATED : LEDGER_FIRST;
+}
+
+enum ledger_sight ledger_see(struct ledger *l, uint32_t connection, uint64_t sequence)
+{
+    return sight_of(set_bit(l, connection, SEEN, sequence));
+}
+
+enum ledger_sight ledger_fail(struct ledger *l, uint32_t connection, uint64_t sequence)
+{
+    return sight_of(set_bit(l, connection, FAILED, sequence));
 }
 
 struct ledger_seat *ledger_seat(struct ledger *l)
@@ -199,9 +209,11 @@ static unsigned ones(uint64_t v)
     return n;
 }
 
-static void judge_connection(struct ledger *l, uint32_t connection, uint64_t sent, struct ledger_verdict *v)
+static void judge_connection(struct ledger *l, uint32_t connection, uint64_t sent,
+                             struct ledger_verdict *v)
 {
-    const _Atomic uint64_t *answered = bits_of(l, connection, ANSWERED), *seen = bits_of(l, connection, SEEN);
+    const _Atomic uint64_t *answered = bits_of(l, connection, ANSWERED),
+                           *seen = bits_of(l, connection, SEEN);
     uint64_t words = sent > LEDGER_MAX_SEQUENCE ? SEGMENT_WORDS : (sent + 63) / 64;
     for (uint64_t i = 0; answered != NULL && seen != NULL && i < words; i++) {
         uint64_t a = atomic_load_explicit(&answered[i], memory_order_relaxed);

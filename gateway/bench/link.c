@@ -12,7 +12,8 @@
 
 static void watch(struct load *l, struct link *k, int op, bool writing)
 {
-    struct epoll_event ev = { .events = EPOLLIN | (writing ? (uint32_t)EPOLLOUT : 0u), .data = { .ptr = k } };
+    struct epoll_event ev = { .events = EPOLLIN | (writing ? (uint32_t)EPOLLOUT : 0u),
+                              .data = { .ptr = k } };
     k->wants_write = writing;
     SL_ASSERT(epoll_ctl(l->epoll, op, k->fd, &ev) == 0);
 }
@@ -109,7 +110,8 @@ static bool may_send(const struct load *l, const struct link *k)
 
 static void send_barrier(struct load *l, struct link *k)
 {
-    if (l->o.target.qos > 0 || l->o.driver->barrier == NULL || k->barrier_out || k->oldest == k->sent)
+    if (l->o.target.qos > 0 || l->o.driver->barrier == NULL || k->barrier_out ||
+        k->oldest == k->sent)
         return;
     k->barrier_out = true;
     k->barrier_at = k->sent;
@@ -223,8 +225,10 @@ static size_t take_answers(struct load *l, struct link *k, struct sl_bytes in)
         if (err == SL_EMORE)
             return used;
         if (err != SL_OK || !take(l, k, &a)) {
-            fault(l, k, err != SL_OK ? "the server sent what is no answer, or said goodbye"
-                                     : k->ready ? "an answer to nothing that was sent" : "the hello was refused");
+            fault(l, k,
+                  err != SL_OK ? "the server sent what is no answer, or said goodbye"
+                  : k->ready   ? "an answer to nothing that was sent"
+                               : "the hello was refused");
             return in.n;
         }
         used += a.bytes;

@@ -10,9 +10,9 @@
 #include "load.h"
 #include "modes.h"
 
-#define EVENTS        256
-#define SECOND_NS     UINT64_C(1000000000)
-#define PACE_STEP_NS  UINT64_C(50000) /* the open loop looks up at most this often */
+#define EVENTS         256
+#define SECOND_NS      UINT64_C(1000000000)
+#define PACE_STEP_NS   UINT64_C(50000) /* the open loop looks up at most this often */
 #define SETTLE_POLL_NS UINT64_C(5000000)
 
 static volatile sig_atomic_t stopped;
@@ -25,7 +25,8 @@ static void on_signal(int signal)
 
 /* ---- templates ---- */
 
-static int make_template(const struct load_options *o, uint32_t i, struct sl_bytes payload, struct bench_template *out)
+static int make_template(const struct load_options *o, uint32_t i, struct sl_bytes payload,
+                         struct bench_template *out)
 {
     struct sl_buf topic = { 0 };
     int err = o->target.n_topics == 1 ? sl_buf_printf(&topic, "%s", o->target.topic)
@@ -45,7 +46,8 @@ static int make_templates(struct load *l)
     l->templates = sl_calloc(l->o.target.n_topics, sizeof *l->templates);
     int err = SL_OK;
     for (uint32_t i = 0; i < l->o.target.n_topics && err == SL_OK; i++)
-        err = make_template(&l->o, i, sl_bytes_of(payload, l->o.target.payload_bytes), &l->templates[i]);
+        err = make_template(&l->o, i, sl_bytes_of(payload, l->o.target.payload_bytes),
+                            &l->templates[i]);
     sl_free(payload);
     return err;
 }
@@ -126,7 +128,8 @@ static void connecting(struct load *l, uint64_t now)
         return;
     l->connected_ns = now;
     if (!l->o.quiet)
-        fprintf(stderr, "%u connected in %.3f s, %u failed\n", l->ready, (double)(now - l->began_ns) / 1e9, l->gone);
+        fprintf(stderr, "%u connected in %.3f s, %u failed\n", l->ready,
+                (double)(now - l->began_ns) / 1e9, l->gone);
     if (l->ready == 0) {
         enter(l, OVER, now);
         return;
@@ -163,7 +166,7 @@ static void measuring(struct load *l, uint64_t now)
 static bool all_seen(struct load *l, const struct ledger_seat *sum)
 {
     struct ledger_verdict v;
-    if (sum->received - sum->repeated - sum->failed < l->counts.answered)
+    if (result_seen(sum) < l->counts.answered)
         return false;
     result_judge(l, &v);
     return v.lost == 0;
@@ -174,7 +177,7 @@ static void settling(struct load *l, uint64_t now)
 {
     struct ledger_seat sum;
     ledger_sum(l->ledger, &sum);
-    if (sum.received != l->seen_end.received)
+    if (result_seen(&sum) != result_seen(&l->seen_end))
         l->phase_ns = now;
     l->seen_end = sum;
     if (all_seen(l, &sum) || now - l->phase_ns >= l->o.settle_ns || stopped > 1)

@@ -32,12 +32,14 @@ static int message(const struct bench_target *t, struct sl_bytes topic, struct s
     return err == SL_OK ? sl_buf_append_bytes(b, payload) : err;
 }
 
-static int message4(const struct bench_target *t, struct sl_bytes topic, struct sl_bytes payload, struct bench_template *out)
+static int message4(const struct bench_target *t, struct sl_bytes topic, struct sl_bytes payload,
+                    struct bench_template *out)
 {
     return message(t, topic, payload, out, false);
 }
 
-static int message5(const struct bench_target *t, struct sl_bytes topic, struct sl_bytes payload, struct bench_template *out)
+static int message5(const struct bench_target *t, struct sl_bytes topic, struct sl_bytes payload,
+                    struct bench_template *out)
 {
     return message(t, topic, payload, out, true);
 }
@@ -73,7 +75,8 @@ static int on_ack(const struct bmqtt_packet *p, struct bench_answer *a, struct s
     return SL_OK;
 }
 
-static int answer(const struct bench_target *t, struct sl_bytes in, struct bench_answer *a, struct sl_buf *reply)
+static int answer(const struct bench_target *t, struct sl_bytes in, struct bench_answer *a,
+                  struct sl_buf *reply)
 {
     struct bmqtt_packet p;
     int err = bmqtt_packet_next(in, &p);

@@ -60,14 +60,16 @@ int bmqtt_put_ack(struct sl_buf *out, uint8_t first, uint16_t id)
 static int put_connect_fixed(struct sl_buf *out, uint8_t version, const struct bench_target *t)
 {
     static const uint8_t name[6] = { 0, 4, 'M', 'Q', 'T', 'T' };
-    uint8_t flags = (uint8_t)(0x02 | (t->user != NULL ? 0x80 : 0) | (t->password != NULL ? 0x40 : 0));
+    uint8_t flags =
+        (uint8_t)(0x02 | (t->user != NULL ? 0x80 : 0) | (t->password != NULL ? 0x40 : 0));
     /* keep alive 0; Receive Maximum 65,535 is the default [MQTT-3.1.2-24] */
     uint8_t rest[5] = { version, flags, 0, 0, 0 };
     int err = sl_buf_append(out, name, sizeof name);
     return err == SL_OK ? sl_buf_append(out, rest, version == 5 ? 5 : 4) : err;
 }
 
-int bmqtt_put_connect(struct sl_buf *out, uint8_t version, const struct bench_target *t, uint32_t number)
+int bmqtt_put_connect(struct sl_buf *out, uint8_t version, const struct bench_target *t,
+                      uint32_t number)
 {
     struct sl_buf body = { 0 };
     char id[64];

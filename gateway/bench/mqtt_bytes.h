@@ -8,9 +8,9 @@
 #define BMQTT_PACKET_MAX 268435455u
 
 struct bmqtt_packet {
-    uint8_t first;       /* type and flags */
+    uint8_t first; /* type and flags */
     struct sl_bytes body;
-    size_t bytes;        /* of the whole packet */
+    size_t bytes; /* of the whole packet */
 };
 
 /* SL_OK, SL_EMORE, SL_EPEER. */
@@ -22,7 +22,8 @@ SL_CHECK int bmqtt_put_u16(struct sl_buf *out, uint16_t v);
 SL_CHECK int bmqtt_put_ack(struct sl_buf *out, uint8_t first, uint16_t id);
 struct bench_target;
 /* CONNECT of a clean session; version 4 or 5. */
-SL_CHECK int bmqtt_put_connect(struct sl_buf *out, uint8_t version, const struct bench_target *t, uint32_t number);
+SL_CHECK int bmqtt_put_connect(struct sl_buf *out, uint8_t version, const struct bench_target *t,
+                               uint32_t number);
 /* The reason (5.0) or return code in an answer's body behind `at`; 0 when it is left out. */
 uint8_t bmqtt_reason(const struct bmqtt_packet *p, size_t at);
 

@@ -11,8 +11,9 @@ static int put_subscribe(struct sl_buf *out, uint8_t version, const struct bench
 {
     char filter[512];
     const char *tail = t->n_topics > 1 ? "/#" : "";
-    int n = t->group == NULL ? snprintf(filter, sizeof filter, "%s%s", t->topic, tail)
-                             : snprintf(filter, sizeof filter, "$share/%s/%s%s", t->group, t->topic, tail);
+    int n = t->group == NULL
+                ? snprintf(filter, sizeof filter, "%s%s", t->topic, tail)
+                : snprintf(filter, sizeof filter, "$share/%s/%s%s", t->group, t->topic, tail);
     if (n < 0 || (size_t)n >= sizeof filter)
         return SL_ETOOBIG;
     int err = bmqtt_put_head(out, 0x82, 2 + (version == 5 ? 1u : 0u) + 2 + (size_t)n + 1);
@@ -25,7 +26,8 @@ static int put_subscribe(struct sl_buf *out, uint8_t version, const struct bench
     return err == SL_OK ? sl_buf_append(out, "\1", 1) : err;
 }
 
-static int hello(uint8_t version, const struct bench_target *t, uint32_t consumer, struct sl_buf *out)
+static int hello(uint8_t version, const struct bench_target *t, uint32_t consumer,
+                 struct sl_buf *out)
 {
     int err = bmqtt_put_connect(out, version, t, consumer);
     return err == SL_OK ? put_subscribe(out, version, t) : err;
@@ -92,14 +94,16 @@ static int next(struct sl_bytes in, bool v5, struct bench_delivery *d)
     }
 }
 
-static int next4(const struct bench_target *t, struct sl_bytes in, struct bench_delivery *d, struct sl_buf *out)
+static int next4(const struct bench_target *t, struct sl_bytes in, struct bench_delivery *d,
+                 struct sl_buf *out)
 {
     (void)t;
     (void)out;
     return next(in, false, d);
 }
 
-static int next5(const struct bench_target *t, struct sl_bytes in, struct bench_delivery *d, struct sl_buf *out)
+static int next5(const struct bench_target *t, struct sl_bytes in, struct bench_delivery *d,
+                 struct sl_buf *out)
 {
     (void)t;
     (void)out;
@@ -107,7 +111,8 @@ static int next5(const struct bench_target *t, struct sl_bytes in, struct bench_
 }
 
 /* MQTT knows no failed attempt that would come again: a refused one is discarded [MQTT-4.8.2-6]. */
-static int ack(const struct bench_target *t, const struct bench_delivery *d, bool good, struct sl_buf *out)
+static int ack(const struct bench_target *t, const struct bench_delivery *d, bool good,
+               struct sl_buf *out)
 {
     (void)t;
     (void)good;

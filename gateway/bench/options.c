@@ -69,7 +69,11 @@ static const struct arg args[] = {
 };
 
 static const struct load_options defaults = {
-    .target = { .topic = "telemetry/load", .n_topics = 1, .qos = 1, .payload_bytes = 256, .client = "bench" },
+    .target = { .topic = "telemetry/load",
+                .n_topics = 1,
+                .qos = 1,
+                .payload_bytes = 256,
+                .client = "bench" },
     .protocol = "mqtt",
     .connections = 50,
     .connecting = 128,
@@ -123,7 +127,8 @@ static int check(const struct bench_drivers *d, struct load_options *o)
     return -1;
 }
 
-int load_options_take(const struct bench_drivers *drivers, int argc, char **argv, struct load_options *o)
+int load_options_take(const struct bench_drivers *drivers, int argc, char **argv,
+                      struct load_options *o)
 {
     static const struct arg_table table = { args, SL_COUNT(args) };
     *o = defaults;

@@ -7,7 +7,7 @@ static const char *const phase_names[] = {
     "connecting", "warming", "measuring", "finishing", "settling", "over",
 };
 
-static uint64_t seen_first(const struct ledger_seat *s)
+uint64_t result_seen(const struct ledger_seat *s)
 {
     return s->received - s->repeated - s->failed;
 }
@@ -22,7 +22,9 @@ void result_progress(struct load *l, uint64_t now)
     double seconds = (double)(now - l->told_ns) / 1e9;
     if (l->ledger != NULL)
         ledger_sum(l->ledger, &seen);
-    fprintf(stderr, "%5.0f s %-10s answered %9.0f/s  p50 %.2f p99 %.2f max %.2f ms  unanswered %llu  refused %llu",
+    fprintf(stderr,
+            "%5.0f s %-10s answered %9.0f/s  p50 %.2f p99 %.2f max %.2f ms  unanswered %llu  "
+            "refused %llu",
             (double)(now - l->began_ns) / 1e9, phase_names[l->phase],
             (double)(l->counts.answered - l->told_answered) / seconds,
             (double)histogram_quantile(&l->latency, 0.5) / 1e6,
@@ -30,12 +32,13 @@ void result_progress(struct load *l, uint64_t now)
             (unsigned long long)(l->counts.sent - l->counts.answered - l->counts.refused),
             (unsigned long long)l->counts.refused);
     if (l->ledger != NULL)
-        fprintf(stderr, "  worked %9.0f/s  behind %lld", (double)(seen_first(&seen) - l->told_seen) / seconds,
-                (long long)(l->counts.answered - seen_first(&seen)));
+        fprintf(stderr, "  worked %9.0f/s  behind %lld",
+                (double)(result_seen(&seen) - l->told_seen) / seconds,
+                (long long)(l->counts.answered - result_seen(&seen)));
     fputc('\n', stderr);
     l->told_ns = now;
     l->told_answered = l->counts.answered;
-    l->told_seen = seen_first(&seen);
+    l->told_seen = result_seen(&seen);
 }
 
 void result_begin(struct load *l, uint64_t now)
@@ -58,7 +61,7 @@ void result_end(struct load *l, uint64_t now)
     if (l->ledger == NULL)
         return;
     ledger_sum(l->ledger, &seen);
-    l->seen_measured = seen_first(&seen) - seen_first(&l->seen_base);
+    l->seen_measured = result_seen(&seen) - result_seen(&l->seen_base);
 }
 
 void result_judge(struct load *l, struct ledger_verdict *v)
@@ -109,13 +112,14 @@ static int print_consumers(const struct load *l, const struct findings *f, struc
 {
     const struct ledger_seat *s = &l->seen_end;
     const struct ledger_verdict *v = &f->verdict;
-    int err = sl_buf_printf(out,
-                            ",\"consumers\":{\"received\":%llu,\"per_second\":%.0f,\"lost\":%llu,\"repeated\":%llu,"
-                            "\"redelivered\":%llu,\"out_of_order\":%llu,\"failed\":%llu,\"unanswered_but_seen\":%llu,"
-                            "\"untracked\":%llu,\"drain_seconds\":%.3f,\"worked_seconds\":%.3f,\"latency_us\":",
-                            ull(s->received), f->seen_per_second, ull(v->lost), ull(s->repeated), ull(s->redelivered),
-                            ull(s->out_of_order), ull(s->failed), ull(v->unanswered), ull(s->untracked), f->drain_s,
-                            (double)(s->last_ns - s->first_ns) / 1e9);
+    int err = sl_buf_printf(
+        out,
+        ",\"consumers\":{\"received\":%llu,\"per_second\":%.0f,\"lost\":%llu,\"repeated\":%llu,"
+        "\"redelivered\":%llu,\"out_of_order\":%llu,\"failed\":%llu,\"unanswered_but_seen\":%llu,"
+        "\"untracked\":%llu,\"drain_seconds\":%.3f,\"worked_seconds\":%.3f,\"latency_us\":",
+        ull(s->received), f->seen_per_second, ull(v->lost), ull(s->repeated), ull(s->redelivered),
+        ull(s->out_of_order), ull(s->failed), ull(v->unanswered), ull(s->untracked), f->drain_s,
+        (double)(s->last_ns - s->first_ns) / 1e9);
     if (err == SL_OK)
         err = histogram_print_json(&f->seen_latency, out);
     return err == SL_OK ? sl_buf_append(out, "}", 1) : err;
@@ -124,16 +128,20 @@ static int print_consumers(const struct load *l, const struct findings *f, struc
 static int print_json(const struct load *l, const struct findings *f, struct sl_buf *out)
 {
     const struct load_options *o = &l->o;
-    int err = sl_buf_printf(out,
-                            "{\"protocol\":\"%s\",\"qos\":%u,\"connections\":%u,\"connected\":%u,\"connect_seconds\":%.3f,"
-                            "\"window\":%u,\"rate\":%llu,\"payload\":%u,\"topics\":%u,\"seconds\":%.3f,\"sent\":%llu,"
-                            "\"answered\":%llu,\"answered_in_all\":%llu,\"refused\":%llu,\"unanswered\":%llu,\"faults\":%llu,\"per_second\":%.0f,"
-                            "\"generator_us_per_message\":%.3f,\"latency_us\":",
-                            o->driver->name, o->target.qos, o->connections, o->connections - l->gone, f->connect_s,
-                            o->window, ull(o->rate), o->target.payload_bytes, o->target.n_topics, f->seconds,
-                            ull(l->counts.sent - l->base.sent), ull(f->answered), ull(l->counts.answered),
-                            ull(l->counts.refused - l->base.refused), ull(l->counts.sent - l->counts.answered - l->counts.refused), ull(l->counts.faults),
-                            f->per_second, f->own_us);
+    int err = sl_buf_printf(
+        out,
+        "{\"protocol\":\"%s\",\"qos\":%u,\"connections\":%u,\"connected\":%u,\"connect_seconds\":%."
+        "3f,"
+        "\"window\":%u,\"rate\":%llu,\"payload\":%u,\"topics\":%u,\"seconds\":%.3f,\"sent\":%llu,"
+        "\"answered\":%llu,\"answered_in_all\":%llu,\"refused\":%llu,\"unanswered\":%llu,"
+        "\"faults\":%llu,\"per_second\":%.0f,"
+        "\"generator_us_per_message\":%.3f,\"latency_us\":",
+        o->driver->name, o->target.qos, o->connections, o->connections - l->gone, f->connect_s,
+        o->window, ull(o->rate), o->target.payload_bytes, o->target.n_topics, f->seconds,
+        ull(l->counts.sent - l->base.sent), ull(f->answered), ull(l->counts.answered),
+        ull(l->counts.refused - l->base.refused),
+        ull(l->counts.sent - l->counts.answered - l->counts.refused), ull(l->counts.faults),
+        f->per_second, f->own_us);
     if (err == SL_OK)
         err = histogram_print_json(&l->latency, out);
     if (err == SL_OK && o->rate > 0)
@@ -156,18 +164,20 @@ static void print_times(const char *what, const struct histogram *h)
 static void print_text(const struct load *l, const struct findings *f)
 {
     const struct ledger_seat *s = &l->seen_end;
-    printf("%s  %u connections  %.2f s  %llu answered  %.0f messages/s  %llu refused  generator %.2f us/message\n",
-           l->o.driver->summary, l->o.connections - l->gone, f->seconds, ull(f->answered), f->per_second,
-           ull(l->counts.refused - l->base.refused), f->own_us);
+    printf("%s  %u connections  %.2f s  %llu answered  %.0f messages/s  %llu refused  generator "
+           "%.2f us/message\n",
+           l->o.driver->summary, l->o.connections - l->gone, f->seconds, ull(f->answered),
+           f->per_second, ull(l->counts.refused - l->base.refused), f->own_us);
     print_times(l->o.rate > 0 ? "meant to answered" : "sent to answered", &l->latency);
     if (l->o.rate > 0)
         print_times("generator's lateness", &l->lateness);
     if (l->ledger == NULL)
         return;
     print_times("sent to worked", &f->seen_latency);
-    printf("consumers: %llu received, %.0f/s, %llu lost, %llu repeated, %llu redelivered, %llu out of order, %.2f s to drain\n",
-           ull(s->received), f->seen_per_second, ull(f->verdict.lost), ull(s->repeated), ull(s->redelivered),
-           ull(s->out_of_order), f->drain_s);
+    printf("consumers: %llu received, %.0f/s, %llu lost, %llu repeated, %llu redelivered, %llu out "
+           "of order, %.2f s to drain\n",
+           ull(s->received), f->seen_per_second, ull(f->verdict.lost), ull(s->repeated),
+           ull(s->redelivered), ull(s->out_of_order), f->drain_s);
 }
 
 int result_print(struct load *l)
@@ -181,7 +191,8 @@ int result_print(struct load *l)
         print_text(l, f);
     uint64_t missing = l->counts.sent - l->counts.answered - l->counts.refused;
     if (l->counts.faults > 0)
-        fprintf(stderr, "sluice bench: %llu connections broke; the latest: %s\n", ull(l->counts.faults), l->last_fault);
+        fprintf(stderr, "sluice bench: %llu connections broke; the latest: %s\n",
+                ull(l->counts.faults), l->last_fault);
     if (missing > 0)
         fprintf(stderr, "sluice bench: %llu messages were never answered\n", ull(missing));
     if (l->counts.refused > 0)

@@ -13,8 +13,9 @@ static int message(const struct bench_target *t, struct sl_bytes topic, struct s
 {
     struct sl_buf *b = &out->bytes;
     const char *prefix = topic.n > 0 && topic.p[0] == '/' ? "" : "/topic/";
-    int err = sl_buf_printf(b, "SEND\ndestination:%s%.*s\ncontent-length:%zu\n%sreceipt:", prefix, (int)topic.n,
-                            (const char *)topic.p, payload.n, t->transient ? "" : "persistent:true\n");
+    int err = sl_buf_printf(b, "SEND\ndestination:%s%.*s\ncontent-length:%zu\n%sreceipt:", prefix,
+                            (int)topic.n, (const char *)topic.p, payload.n,
+                            t->transient ? "" : "persistent:true\n");
     out->number_at = sl_buf_len(b);
     if (err == SL_OK)
         err = sl_buf_printf(b, "00000000\n\n");
@@ -35,7 +36,8 @@ static int on_receipt(const struct bstomp_frame *f, struct bench_answer *a)
     return SL_OK;
 }
 
-static int answer(const struct bench_target *t, struct sl_bytes in, struct bench_answer *a, struct sl_buf *reply)
+static int answer(const struct bench_target *t, struct sl_bytes in, struct bench_answer *a,
+                  struct sl_buf *reply)
 {
     struct bstomp_frame f;
     (void)t;
@@ -52,5 +54,9 @@ static int answer(const struct bench_target *t, struct sl_bytes in, struct bench
 }
 
 const struct bench_driver bench_stomp = {
-    "stomp", "STOMP 1.2, SEND with receipt", 61613, BENCH_NUMBER_DIGITS8, 10000000, hello, message, NULL, answer,
+    "stomp",  "STOMP 1.2, SEND with receipt",
+    61613,    BENCH_NUMBER_DIGITS8,
+    10000000, hello,
+    message,  NULL,
+    answer,
 };

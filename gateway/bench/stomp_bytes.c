@@ -78,6 +78,7 @@ int bstomp_put_connect(struct sl_buf *out, const struct bench_target *t)
 {
     int err = sl_buf_printf(out, "CONNECT\naccept-version:1.2\nhost:/\nheart-beat:0,0\n");
     if (err == SL_OK && t->user != NULL)
-        err = sl_buf_printf(out, "login:%s\npasscode:%s\n", t->user, t->password == NULL ? "" : t->password);
+        err = sl_buf_printf(out, "login:%s\npasscode:%s\n", t->user,
+                            t->password == NULL ? "" : t->password);
     return err == SL_OK ? sl_buf_append(out, "\n", 2) : err;
 }

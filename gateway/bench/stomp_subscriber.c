@@ -8,12 +8,15 @@ static int hello(const struct bench_target *t, uint32_t consumer, struct sl_buf 
     int err = bstomp_put_connect(out, t);
     const char *prefix = t->topic[0] == '/' ? "" : "/topic/";
     if (err == SL_OK) /* prefetch-count is RabbitMQ's word */
-        err = sl_buf_printf(out, "SUBSCRIBE\nid:0\ndestination:%s%s\nack:client-individual\nprefetch-count:%u\ndurable:true\nauto-delete:false\n\n",
+        err = sl_buf_printf(out,
+                            "SUBSCRIBE\nid:0\ndestination:%s%s\nack:client-individual\nprefetch-"
+                            "count:%u\ndurable:true\nauto-delete:false\n\n",
                             prefix, t->topic, t->prefetch);
     return err == SL_OK ? sl_buf_append(out, "", 1) : err;
 }
 
-static int next(const struct bench_target *t, struct sl_bytes in, struct bench_delivery *d, struct sl_buf *out)
+static int next(const struct bench_target *t, struct sl_bytes in, struct bench_delivery *d,
+                struct sl_buf *out)
 {
     struct bstomp_frame f;
     (void)t;
@@ -33,10 +36,12 @@ static int next(const struct bench_target *t, struct sl_bytes in, struct bench_d
     return SL_OK;
 }
 
-static int ack(const struct bench_target *t, const struct bench_delivery *d, bool good, struct sl_buf *out)
+static int ack(const struct bench_target *t, const struct bench_delivery *d, bool good,
+               struct sl_buf *out)
 {
     (void)t;
-    int err = sl_buf_printf(out, "%s\nid:%.*s\n\n", good ? "ACK" : "NACK", (int)d->name.n, (const char *)d->name.p);
+    int err = sl_buf_printf(out, "%s\nid:%.*s\n\n", good ? "ACK" : "NACK", (int)d->name.n,
+                            (const char *)d->name.p);
     return err == SL_OK ? sl_buf_append(out, "", 1) : err;
 }
 

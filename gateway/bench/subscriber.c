@@ -40,14 +40,10 @@ static const char help[] =
 
 #define FIELD(member) offsetof(struct subscriber, member)
 static const struct arg args[] = {
-    { "protocol", ARG_TEXT, FIELD(protocol) },
-    { "connect", ARG_TEXT, FIELD(target.address) },
-    { "user", ARG_TEXT, FIELD(target.user) },
-    { "password", ARG_TEXT, FIELD(target.password) },
-    { "topic", ARG_TEXT, FIELD(target.topic) },
-    { "topics", ARG_U32, FIELD(target.n_topics) },
-    { "group", ARG_TEXT, FIELD(target.group) },
-    { "prefetch", ARG_U32, FIELD(target.prefetch) },
+    { "protocol", ARG_TEXT, FIELD(protocol) },    { "connect", ARG_TEXT, FIELD(target.address) },
+    { "user", ARG_TEXT, FIELD(target.user) },     { "password", ARG_TEXT, FIELD(target.password) },
+    { "topic", ARG_TEXT, FIELD(target.topic) },   { "topics", ARG_U32, FIELD(target.n_topics) },
+    { "group", ARG_TEXT, FIELD(target.group) },   { "prefetch", ARG_U32, FIELD(target.prefetch) },
     { "client", ARG_TEXT, FIELD(target.client) },
 };
 
@@ -83,7 +79,8 @@ static int options(const struct bench_drivers *d, int argc, char **argv, struct 
         if (err == SL_ENOENT)
             err = witness_option(&s->seen, argc, argv, &i);
         if (err != SL_OK) {
-            fprintf(stderr, "sluice bench subscriber: unknown or incomplete option \"%s\"\n", argv[i]);
+            fprintf(stderr, "sluice bench subscriber: unknown or incomplete option \"%s\"\n",
+                    argv[i]);
             return 2;
         }
     }
@@ -169,7 +166,10 @@ static int run(struct subscriber *s)
 int mode_subscriber(const struct bench_drivers *drivers, int argc, char **argv)
 {
     struct subscriber s = {
-        .target = { .topic = "telemetry/load", .n_topics = 1, .client = "benchsub", .prefetch = 256 },
+        .target = { .topic = "telemetry/load",
+                    .n_topics = 1,
+                    .client = "benchsub",
+                    .prefetch = 256 },
         .protocol = "mqtt",
     };
     int status = options(drivers, argc, argv, &s);

@@ -24,12 +24,13 @@ struct witness {
     uint64_t reported_ns;
 };
 
-const char witness_help[] = "  --ledger FILE        note every message there (the generator's --ledger)\n"
-                            "  --report FILE        findings as a line of JSON, once a second and at the end;\n"
-                            "                       %p in the name becomes the process id\n"
-                            "  --work DURATION      time to spend with each message (0)\n"
-                            "  --busy               spend it computing, not sleeping\n"
-                            "  --fail-percent N     fail these messages when they come for the first time (0)\n";
+const char witness_help[] =
+    "  --ledger FILE        note every message there (the generator's --ledger)\n"
+    "  --report FILE        findings as a line of JSON, once a second and at the end;\n"
+    "                       %p in the name becomes the process id\n"
+    "  --work DURATION      time to spend with each message (0)\n"
+    "  --busy               spend it computing, not sleeping\n"
+    "  --fail-percent N     fail these messages when they come for the first time (0)\n";
 
 int witness_option(struct witness_options *o, int argc, char **argv, int *i)
 {
@@ -49,7 +50,8 @@ static void name_report(struct witness *w, const char *pattern)
     if (pid == NULL)
         (void)snprintf(w->report, sizeof w->report, "%s", pattern);
     else
-        (void)snprintf(w->report, sizeof w->report, "%.*s%ld%s", (int)(pid - pattern), pattern, (long)getpid(), pid + 2);
+        (void)snprintf(w->report, sizeof w->report, "%.*s%ld%s", (int)(pid - pattern), pattern,
+                       (long)getpid(), pid + 2);
 }
 
 struct witness *witness_new(const struct witness_options *o)
@@ -67,7 +69,8 @@ static int print_report(const struct ledger_seat *s, struct sl_buf *out)
     double seconds = (double)(s->last_ns - s->first_ns) / 1e9;
     int err = sl_buf_printf(
         out,
-        "{\"pid\":%ld,\"received\":%llu,\"repeated\":%llu,\"redelivered\":%llu,\"out_of_order\":%llu,"
+        "{\"pid\":%ld,\"received\":%llu,\"repeated\":%llu,\"redelivered\":%llu,\"out_of_order\":%"
+        "llu,"
         "\"failed\":%llu,\"foreign\":%llu,\"untracked\":%llu,\"seconds\":%.3f,\"latency_us\":",
         (long)getpid(), (unsigned long long)s->received, (unsigned long long)s->repeated,
         (unsigned long long)s->redelivered, (unsigned long long)s->out_of_order,
@@ -160,10 +163,14 @@ static void work(const struct witness *w, uint64_t from_ns)
     }
 }
 
-static bool fails(const struct witness *w, const struct stamp *s, uint32_t attempt)
+/* Not every server tells a message's attempt: the ledger knows. */
+static bool fails(struct witness *w, const struct stamp *s, uint32_t attempt)
 {
-    return attempt == 1 && w->o.fail_percent > 0 &&
-           sl_hash_u64((uint64_t)s->connection << 40 ^ s->sequence) % 100 < w->o.fail_percent;
+    if (attempt > 1 || w->o.fail_percent == 0)
+        return false;
+    if (sl_hash_u64((uint64_t)s->connection << 40 ^ s->sequence) % 100 >= w->o.fail_percent)
+        return false;
+    return w->ledger == NULL || ledger_fail(w->ledger, s->connection, s->sequence) == LEDGER_FIRST;
 }
 
 static void note(struct witness *w, const struct stamp *s, uint64_t now, bool first_delivery)

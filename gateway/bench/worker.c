@@ -70,6 +70,7 @@ int mode_worker(int argc, char **argv)
     }
     if (err == SLUICE_WORKER_DRAINED)
         return 0;
-    fprintf(stderr, "sluice bench worker: %s (%s)\n", sluice_worker_error_text(err), sluice_worker_detail());
+    fprintf(stderr, "sluice bench worker: %s (%s)\n", sluice_worker_error_text(err),
+            sluice_worker_detail());
     return err == SLUICE_WORKER_ENOFD ? 2 : 1;
 }

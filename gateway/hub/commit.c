@@ -10,6 +10,7 @@
  * finished then is never written (decision 4). */
 #include "hub_internal.h"
 
+#define BODIES_SHARE     2u            /* bodies may fill half of limits.memory: a deep queue's nodes need the rest */
 #define HERE_MAX_OPS      128u          /* batches up to this size may be synced on the loop … */
 #define HERE_MAX_BYTES    (64u << 10)
 #define HERE_MAX_SYNC_US  800u          /* … when the disk is quick */
@@ -35,8 +36,11 @@ void ticket_done(struct hub *h, uint32_t ticket, enum proto_result r)
     struct hub_client *c = client_find(h, t->client); /* NULL: the peer has left */
     uint32_t token = t->token;
     enum proto_result result = (enum proto_result)t->result;
+    bool connect = t->connect;
     sl_slab_give(&h->tickets, ticket);
-    if (c != NULL)
+    if (c != NULL && connect)
+        client_connect_stored(c, result);
+    else if (c != NULL)
         client_answer(c, token, result);
 }
 
@@ -166,7 +170,7 @@ static void entry_committed(struct hub *h, const struct batch_op *op)
     uint32_t index = (uint32_t)(hq - h->queues);
     if (message_qos(op->msg) == 2 && queue_unhold(hq->q, op->entry, op->id) == SL_OK)
         hub_heat(h, index);
-    if (h->memory > h->cfg.memory_bytes)
+    if (h->memory > h->cfg.memory_bytes / BODIES_SHARE)
         evict(h, hq, op);
 }
 
@@ -221,6 +225,7 @@ static void completed(struct hub *h, struct batch *b, int err)
         h->counters.commit_failures++;
         store_broke(h, err);
         refuse_batch(h, b);
+        park_refuse(h);
     }
     batch_recycle(h, b);
 }

@@ -44,24 +44,31 @@ static void take_over(struct hub *h, struct session *s, const struct hub_client 
     hub_client_bye(old, PROTO_BYE_TAKEOVER);
 }
 
-static int open_session(struct hub_client *c, const struct proto_connect *p, struct sl_bytes id, bool *present)
+/* What an opened session means for CONNACK. */
+struct opened {
+    bool present;
+    bool wait; /* an older session with QoS 2 ids ends on the disk first: after a crash they must not come back */
+};
+
+static int open_session(struct hub_client *c, const struct proto_connect *p, struct sl_bytes id, struct opened *out)
 {
     struct hub *h = c->h;
     struct session *s = sessions_find(h->sessions, id);
     if (s != NULL && s->holder != 0)
         take_over(h, s, c);
     if (s != NULL && (p->clean_start || !s->persistent)) {
+        out->wait = s->persistent && s->n_ids > 0;
         end_session(h, s);
         s = NULL;
     }
-    *present = s != NULL;
+    out->present = s != NULL;
     if (s == NULL) {
         int err = sessions_add(h->sessions, id, ++h->next_id, &s);
         if (err != SL_OK)
             return err;
     }
     /* While it was absent its end stood in the record: a crash must not find that. */
-    bool changed = !*present || s->expiry_s != p->session_expiry_s || s->ends_wall_ms != UINT64_MAX;
+    bool changed = !out->present || s->expiry_s != p->session_expiry_s || s->ends_wall_ms != UINT64_MAX;
     bool was_persistent = s->persistent;
     s->expiry_s = p->session_expiry_s;
     s->persistent = p->session_expiry_s > 0;
@@ -74,34 +81,61 @@ static int open_session(struct hub_client *c, const struct proto_connect *p, str
     return SL_OK;
 }
 
+static void answer_connect(struct hub_client *c, const struct proto_connected *answer)
+{
+    c->l->protocol->connected(c->s, answer);
+    client_dirty(c);
+}
+
+static void await_connect(struct hub_client *c)
+{
+    struct hub *h = c->h;
+    uint32_t ticket = ticket_new(h, c->id, 0);
+    ((struct ticket *)sl_slab_at(&h->tickets, ticket))->connect = true;
+    ticket_await_batch(h, ticket);
+    ticket_done(h, ticket, PROTO_ACCEPTED);
+}
+
+void client_connect_stored(struct hub_client *c, enum proto_result r)
+{
+    if (c->closing)
+        return;
+    enum proto_connect_result result = r == PROTO_ACCEPTED ? PROTO_CONNECT_OK : PROTO_CONNECT_UNAVAILABLE;
+    struct sl_bytes id = c->session != NULL ? c->session->client_id : SL_BYTES_NONE;
+    answer_connect(c, &(struct proto_connected){ result, false, id });
+    c->stirred = true;
+}
+
 void on_connect(struct hub_client *c, const struct proto_connect *p)
 {
     struct hub *h = c->h;
     char assigned[32];
     struct sl_bytes id = p->client_id;
-    struct proto_connected answer = { .result = PROTO_CONNECT_OK };
+    struct opened opened = { 0 };
+    enum proto_connect_result result = PROTO_CONNECT_OK;
     if (id.n == 0) {
         snprintf(assigned, sizeof assigned, "sluice-%016llx", (unsigned long long)sl_rng_u64(&h->rng));
         id = sl_str(assigned);
     }
     c->protocol = (uint8_t)p->protocol;
     if (h->n_connected >= h->cfg.max_connections)
-        answer.result = PROTO_CONNECT_QUOTA;
+        result = PROTO_CONNECT_QUOTA;
     else if (h->draining)
-        answer.result = PROTO_CONNECT_UNAVAILABLE;
+        result = PROTO_CONNECT_UNAVAILABLE;
     else if (p->protocol == MESSAGE_STOMP)
         c->client_id = copy_string(id);
-    else if (open_session(c, p, id, &answer.session_present) != SL_OK)
-        answer.result = PROTO_CONNECT_QUOTA;
-    c->connected = answer.result == PROTO_CONNECT_OK;
+    else if (open_session(c, p, id, &opened) != SL_OK)
+        result = PROTO_CONNECT_QUOTA;
+    c->connected = result == PROTO_CONNECT_OK;
     h->n_connected += c->connected;
     if (c->connected && p->has_username)
         c->user = copy_string(p->username);
     if (c->connected && p->has_will)
         will_keep(c, p);
-    answer.client_id = id;
-    c->l->protocol->connected(c->s, &answer);
-    client_dirty(c);
+    if (opened.wait)
+        await_connect(c);
+    else
+        answer_connect(c, &(struct proto_connected){ result, opened.present, id });
 }
 
 void on_disconnect(struct hub_client *c, const struct proto_disconnect *d)

@@ -199,7 +199,7 @@ void hub_end(struct hub *h)
 uint64_t hub_deadline_us(const struct hub *h)
 {
     bool waits = h->waiting != NULL || h->ownerless.n > 0;
-    if (h->hot != 0 || (waits && h->room_made && h->commit.health == HUB_OK))
+    if (h->hot != 0 || (waits && h->room_made && !h->draining && h->commit.health == HUB_OK))
         return h->now.mono_us;
     uint64_t ms = sl_timers_next(&h->client_timers);
     uint64_t queues = sl_timers_next(&h->queue_timers);
@@ -248,6 +248,19 @@ uint64_t hub_unanswered(const struct hub *h)
     while ((hc = sl_idmap_next(&h->consumers, &pos)) != NULL)
         sum += queue_consumer_unanswered(h->queues[hc->queue].q, hc->slot);
     return sum;
+}
+
+uint64_t hub_batch_filling(const struct hub *h)
+{
+    return h->commit.open->seq;
+}
+
+bool hub_batch_stored(const struct hub *h, uint64_t seq)
+{
+    const struct commit *c = &h->commit;
+    bool under_way = c->inflight != NULL && c->inflight->seq == seq;
+    bool stuck = c->stuck != NULL && c->stuck->seq == seq;
+    return seq != c->open->seq && !under_way && !stuck;
 }
 
 enum hub_health hub_health(const struct hub *h)

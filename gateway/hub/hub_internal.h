@@ -35,6 +35,7 @@ struct ticket {
     uint32_t token;
     uint32_t pending;
     uint8_t result; /* enum proto_result: the worst so far */
+    bool connect;   /* CONNECT waits, not a publish */
 };
 
 /* One message and who takes it. */
@@ -225,6 +226,8 @@ uint64_t offer_bytes(const struct offer *o);
 void park_push(struct hub *h, struct hub_client *c, const struct offer *o);
 void park_retry(struct hub *h);
 void park_forget(struct hub *h, struct hub_client *c);
+/* The store is broken: nothing that is parked can be stored any more. */
+void park_refuse(struct hub *h);
 bool park_full(const struct hub_client *c);
 
 /* ---- partial.c ---- */
@@ -245,6 +248,8 @@ void transactions_free(struct hub_client *c);
 
 /* ---- connect.c ---- */
 void on_connect(struct hub_client *c, const struct proto_connect *p);
+/* The session that this client's CONNECT ended is gone from the disk. */
+void client_connect_stored(struct hub_client *c, enum proto_result r);
 void on_disconnect(struct hub_client *c, const struct proto_disconnect *d);
 void client_leave_session(struct hub_client *c);
 void sessions_tick(struct hub *h);

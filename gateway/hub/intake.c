@@ -51,7 +51,7 @@ enum queue_admission offer_admission(struct hub *h, const struct offer *o)
 {
     if (o->n == 0)
         return QUEUE_ADMIT;
-    if (h->commit.health == HUB_NO_SPACE || h->draining || hub_memory_pressed(h))
+    if (h->commit.health == HUB_NO_SPACE || hub_memory_pressed(h))
         return QUEUE_WAIT;
     if (o->n > 1)
         return several_admission(h, o);
@@ -131,7 +131,7 @@ void offer_take(struct hub *h, struct hub_client *c, struct offer *o)
         refuse(h, c, o, PROTO_REFUSED_STORE);
         return;
     }
-    enum queue_admission a = offer_admission(h, o);
+    enum queue_admission a = h->draining ? QUEUE_WAIT : offer_admission(h, o);
     if (a == QUEUE_REFUSE)
         refuse(h, c, o, PROTO_REFUSED_QUOTA);
     else if (a == QUEUE_ADMIT && (c == NULL || c->park.n == 0))

@@ -96,7 +96,7 @@ static void client_drained(struct hub *h, struct hub_client *c)
 /* One from each connection in turn, until a round moves nothing. */
 void park_retry(struct hub *h)
 {
-    if (!h->room_made || h->commit.health != HUB_OK)
+    if (!h->room_made || h->draining || h->commit.health != HUB_OK)
         return;
     h->room_made = false;
     bool moved = true;
@@ -110,6 +110,22 @@ void park_retry(struct hub *h)
                 client_drained(h, c);
             }
         }
+    }
+}
+
+void park_refuse(struct hub *h)
+{
+    while (h->waiting != NULL) {
+        struct hub_client *c = h->waiting;
+        while (c->park.n > 0) {
+            struct parked *p = pop(&c->park);
+            h->parked_bytes -= p->bytes;
+            offer_take(h, c, &p->offer); /* the store is broken: it refuses */
+            sl_free(p);
+        }
+        waiting_remove(h, c);
+        c->stirred = true;
+        client_dirty(c);
     }
 }
 

@@ -49,8 +49,7 @@ static void tell_published(struct worker *w, uint32_t ref, enum wire_published c
     io_dirty(w);
 }
 
-/* STORED is said when it is: two commits later at most, because one may be
- * under way and the open batch follows it. */
+/* STORED is said when it is. */
 static void promise(struct worker *w, uint32_t ref)
 {
     if (ref == 0 || w->mode.ops->published == NULL)
@@ -59,8 +58,7 @@ static void promise(struct worker *w, uint32_t ref)
         w->cap_unpublished = w->cap_unpublished == 0 ? 16 : w->cap_unpublished * 2;
         w->unpublished = sl_realloc(w->unpublished, w->cap_unpublished * sizeof *w->unpublished);
     }
-    uint64_t commits = hub_counters(hub_of(w->slot))->commits + 2;
-    w->unpublished[w->n_unpublished++] = (struct unpublished){ ref, commits };
+    w->unpublished[w->n_unpublished++] = (struct unpublished){ ref, hub_batch_filling(hub_of(w->slot)) };
     w->slot->pool->pools->n_unpublished++;
 }
 
@@ -68,14 +66,12 @@ void answers_published(struct worker *w)
 {
     struct hub *hub = hub_of(w->slot);
     enum hub_health health = hub_health(hub);
-    uint64_t commits = hub_counters(hub)->commits;
-    bool flushed = hub_flushed(hub);
     size_t done = 0;
     while (done < w->n_unpublished) {
         const struct unpublished *u = &w->unpublished[done];
-        if (health == HUB_NO_SPACE || (health == HUB_OK && u->commits > commits && !flushed))
+        if (health != HUB_BROKEN && !hub_batch_stored(hub, u->batch))
             break;
-        tell_published(w, u->ref, health == HUB_OK ? WIRE_PUBLISHED_STORED : WIRE_PUBLISHED_STORE);
+        tell_published(w, u->ref, health != HUB_BROKEN ? WIRE_PUBLISHED_STORED : WIRE_PUBLISHED_STORE);
         done++;
     }
     w->n_unpublished -= done;

@@ -56,7 +56,7 @@ struct slot;
 
 struct unpublished {
     uint32_t ref;
-    uint64_t commits;
+    uint64_t batch; /* the hub's, which stores it */
 };
 
 struct worker {

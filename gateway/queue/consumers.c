@@ -98,7 +98,8 @@ uint64_t queue_consumer_backlog_us(const struct queue *q, uint32_t consumer)
     const struct consumer *c = consumer_at(q, consumer);
     if (!c->measured)
         return UINT64_MAX;
-    return (uint64_t)(c->service_us * c->unanswered / c->cfg.concurrency);
+    uint32_t rounds = (c->unanswered + c->cfg.concurrency - 1) / c->cfg.concurrency;
+    return (uint64_t)(c->service_us * rounds);
 }
 
 /* ---- leases ---- */

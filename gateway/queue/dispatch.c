@@ -22,7 +22,10 @@ static bool has_expired(const struct queue *q, const struct queue_entry *e,
         return false;
     struct message_parts parts;
     message_view(message_record(e->msg), &parts);
-    return add_capped(parts.accepted_at, q->cfg.ttl_ms) <= now->steady_ms;
+    /* accepted_at is wall time, a ttl is a duration: only when both clocks agree
+     * has it passed, whichever way the wall clock jumped. */
+    uint64_t end_ms = add_capped(parts.accepted_at, q->cfg.ttl_ms);
+    return end_ms <= now->steady_ms && end_ms <= now->wall_ms;
 }
 
 /* Whether the first of those with one attempt left stands before the first of

@@ -107,12 +107,14 @@ struct queue_counters *queue_counters(struct queue *q)
     return &q->counters;
 }
 
-/* Besides an entry: 16 bytes in a heap while it waits there. */
+/* Besides an entry: 16 bytes in a heap while it waits there. What is in use
+ * counts, not what is kept for reuse: else a drained backlog would weigh on
+ * the memory limit for ever. */
 static uint64_t heaps_bytes(const struct queue *q)
 {
-    uint64_t nodes = (uint64_t)q->delayed.cap + q->deferred.cap;
+    uint64_t nodes = (uint64_t)q->delayed.n + q->deferred.n;
     for (uint32_t p = 0; p < PRIORITIES; p++)
-        nodes += (uint64_t)q->bands[p].returned.cap + q->bands[p].alone.cap;
+        nodes += (uint64_t)q->bands[p].returned.n + q->bands[p].alone.n;
     return nodes * sizeof(struct sl_heap_node);
 }
 
@@ -120,6 +122,5 @@ void queue_depth(const struct queue *q, struct queue_depth *out)
 {
     *out = (struct queue_depth){.bytes = q->bytes, .dead_bytes = q->dead_bytes};
     memcpy(out->count, q->count, sizeof out->count);
-    out->memory = q->body_bytes + sl_slab_bytes(&q->entries) + heaps_bytes(q) +
-                  q->cap_leases * sizeof *q->leases;
+    out->memory = q->body_bytes + (uint64_t)q->entries.used * sizeof(struct queue_entry) + heaps_bytes(q);
 }

@@ -22,6 +22,7 @@ class Server:
     packages = ()
     program = ""            # must exist
     protocol = "mqtt"       # of the producer
+    against = "sluice"      # whom the table compares it with
     fails = False           # a consumer can send a message back
     topic = "telemetry/load"
     ports = ("MQTT",)
@@ -151,6 +152,7 @@ class Sluice(Server):
 
 class SluiceStomp(Sluice):
     name = "sluice-stomp"
+    against = "sluice-stomp"
     protocol = "stomp"
 
     def producer(self):
@@ -206,6 +208,7 @@ class Rabbit(Server):
 
 class RabbitStomp(Rabbit):
     name = "rabbitmq-stomp"
+    against = "sluice-stomp"
     protocol = "stomp"
 
     def producer(self):

@@ -31,7 +31,8 @@ class AckWithPublishes(harness.TestCase):
     def test_no_answer_leaves_before_what_the_ack_published_is_stored(self):
         script, log = self.folder / "worker.py", self.folder / "trace"
         script.write_text(WORKER)
-        cfg = harness.config({"work": {}, "out": {}}, {"p": {
+        bounded = {"max_messages": 8, "overflow": "drop_oldest"}
+        cfg = harness.config({"work": {}, "out": {}, "noise": bounded}, {"p": {
             "queue": "work", "command": [harness.PYTHON, str(script)],
             "env": {"PYTHONPATH": str(harness.SDK), "PYTHONDONTWRITEBYTECODE": "1"}}})
         g = self.gateway(cfg, env={
@@ -39,14 +40,28 @@ class AckWithPublishes(harness.TestCase):
             "POWERCUT_SHADOW": str(self.folder / "shadow"), "POWERCUT_LOG": str(log),
             "POWERCUT_WATCH": "w-", "POWERCUT_LOG_BYTES": "64",
             "ASAN_OPTIONS": "verify_asan_link_order=0:detect_leaks=0"}).start()
-        client = Client(g.mqtt)
+        client, over = Client(g.mqtt), threading.Event()
+        noise = threading.Thread(target=self.keep_busy, args=(g.mqtt, over))
+        noise.start()
         for i in range(1, 41):
             client.publish("work/x", f"w-own-{i}.".encode(), 1, i)
             self.assertEqual(client.expect(PUBACK, i), 0)
+        over.set()
+        noise.join()
         client.disconnect()
         g.await_empty("work")
         g.stop()
         self.assertEqual(self.early(log.read_text(), g.process.pid), [])
+
+    @staticmethod
+    def keep_busy(port, over):
+        """A commit is always under way, so that messages are worked before they are written."""
+        client = Client(port, "noise")
+        while not over.is_set():
+            client.publish("noise/x", b"." * DERIVED_BYTES)
+            client.ping()
+            client.read()
+        client.disconnect()
 
     @staticmethod
     def early(trace, pid):

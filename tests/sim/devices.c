@@ -255,7 +255,7 @@ static void send_again(struct device *d, bool session_present)
 static void on_greeted(struct device *d, const struct mqtt_connack *c)
 {
     if (c->code != 0) {
-        if (!d->w->draining)
+        if (!d->w->draining && hub_health(d->w->hub) != HUB_BROKEN)
             world_fail(d->w, "device %u is refused with code %u", d->number, c->code);
         return;
     }

@@ -39,7 +39,7 @@ struct taker {
     uint32_t slot; /* 0: none */
     uint32_t prefetch, concurrency;
     uint64_t time_limit;
-    bool stopped, told;
+    bool stopped, told, measured;
 };
 
 struct world {
@@ -51,7 +51,7 @@ struct world {
     uint32_t n;
     struct taker takers[CONSUMERS];
     uint64_t last_id, counter, entered;
-    uint64_t delivered, left, stale;
+    uint64_t delivered, waiting, left, stale;
     uint64_t old_lease;
     uint64_t reached[QUEUE_NSTATES];
 };
@@ -158,7 +158,8 @@ static inline bool holds_last_attempt(const struct world *w, const struct taker 
 static inline bool may_take(const struct world *w, const struct taker *c)
 {
     return c->slot != 0 && !c->stopped && !holds_last_attempt(w, c) &&
-           unanswered(w, c, false) < c->prefetch;
+           unanswered(w, c, false) < c->prefetch &&
+           (c->measured || unanswered(w, c, false) < c->concurrency);
 }
 
 /* Consumers that wait for work below their concurrency. */

@@ -26,7 +26,8 @@ static int take(struct options *o, int argc, char **argv, int *i)
 
 static void both_forms_of_an_option_are_taken(void **state)
 {
-    char *argv[] = { "bench", "--n", "7", "--size=16KiB", "--us", "1ms", "--seconds", "2.5", "--text=x=y", "--flag" };
+    char *argv[] = { "bench", "--n",       "7",   "--size=16KiB", "--us",
+                     "1ms",   "--seconds", "2.5", "--text=x=y",   "--flag" };
     struct options o = { 0 };
     (void)state;
     for (int i = 1; i < (int)SL_COUNT(argv); i++)

@@ -7,7 +7,13 @@
 #include "bench/stamp.h"
 
 static const struct bench_target target = {
-    .topic = "t", .n_topics = 1, .qos = 1, .payload_bytes = 32, .client = "c", .prefetch = 8, .group = "g",
+    .topic = "t",
+    .n_topics = 1,
+    .qos = 1,
+    .payload_bytes = 32,
+    .client = "c",
+    .prefetch = 8,
+    .group = "g",
 };
 
 struct expected {
@@ -22,20 +28,24 @@ struct expected {
 
 static const struct expected k_answers[] = {
     { &bench_mqtt, 1, BYTES("\x20\2\0\0\x40\2\0\1\x40\2\1\2"), "R0 D1 D258 " },
-    { &bench_mqtt5, 1, BYTES("\x20\3\0\0\0\x40\2\0\7\x40\3\0\1\x10\x40\4\0\2\x97\0"), "R0 D7 D1 F2 " },
+    { &bench_mqtt5, 1, BYTES("\x20\3\0\0\0\x40\2\0\7\x40\3\0\1\x10\x40\4\0\2\x97\0"),
+      "R0 D7 D1 F2 " },
     { &bench_mqtt, 2, BYTES("\x50\2\0\1\x70\2\0\1"), "N1 D1 " },
     { &bench_mqtt, 0, BYTES("\xD0\0"), "B0 " },
-    { &bench_stomp, 1, BYTES("CONNECTED\nversion:1.2\n\n\0\nRECEIPT\nreceipt-id:00000012\n\n\0"), "R0 N0 D12 " },
-    { &bench_mqtt, 1, BYTES("\x50\2\0\1"), "!" },        /* PUBREC for QoS 1 */
-    { &bench_mqtt5, 1, BYTES("\xE0\1\x8B"), "!" },       /* DISCONNECT */
+    { &bench_stomp, 1, BYTES("CONNECTED\nversion:1.2\n\n\0\nRECEIPT\nreceipt-id:00000012\n\n\0"),
+      "R0 N0 D12 " },
+    { &bench_mqtt, 1, BYTES("\x50\2\0\1"), "!" },  /* PUBREC for QoS 1 */
+    { &bench_mqtt5, 1, BYTES("\xE0\1\x8B"), "!" }, /* DISCONNECT */
     { &bench_stomp, 1, BYTES("ERROR\nmessage:no\n\nno\0"), "!" },
     { &bench_stomp, 1, BYTES("RECEIPT\nreceipt-id:x\n\n\0"), "!" },
 };
 
 static char letter(enum bench_answer_kind kind)
 {
-    static const char letters[] = { [BENCH_NOTHING] = 'N', [BENCH_READY] = 'R',   [BENCH_DONE] = 'D',
-                                    [BENCH_OLDEST] = 'O',  [BENCH_BARRIER] = 'B', [BENCH_REFUSED] = 'F' };
+    static const char letters[] = {
+        [BENCH_NOTHING] = 'N', [BENCH_READY] = 'R',   [BENCH_DONE] = 'D',
+        [BENCH_OLDEST] = 'O',  [BENCH_BARRIER] = 'B', [BENCH_REFUSED] = 'F'
+    };
     return letters[kind];
 }
 
@@ -46,7 +56,8 @@ static void log_answers(const struct expected *e, size_t step, char *log, size_t
     size_t used = 0;
     t.qos = e->qos;
     for (size_t at = 0; at < e->n; at += step) {
-        assert_int_equal(sl_buf_append(&in, e->bytes + at, at + step > e->n ? e->n - at : step), SL_OK);
+        assert_int_equal(sl_buf_append(&in, e->bytes + at, at + step > e->n ? e->n - at : step),
+                         SL_OK);
         struct bench_answer a;
         int err;
         while ((err = e->driver->answer(&t, sl_buf_view(&in), &a, &reply)) == SL_OK) {
@@ -95,7 +106,8 @@ static void templates_hold_number_and_payload(void **state)
     memset(payload, 'p', sizeof payload);
     for (size_t i = 0; i < SL_COUNT(drivers); i++) {
         struct bench_template t = { 0 };
-        assert_int_equal(drivers[i]->message(&target, sl_str("a/b"), sl_bytes_of(payload, 32), &t), SL_OK);
+        assert_int_equal(drivers[i]->message(&target, sl_str("a/b"), sl_bytes_of(payload, 32), &t),
+                         SL_OK);
         struct sl_bytes v = sl_buf_view(&t.bytes);
         assert_true(t.stamp_at + STAMP_BYTES <= v.n);
         assert_memory_equal(v.p + t.stamp_at, payload, sizeof payload);
@@ -116,9 +128,17 @@ struct incoming {
 };
 
 static const struct incoming k_deliveries[] = {
-    { &bench_mqtt_subscriber, BYTES("\x20\2\0\0\x90\3\0\1\1\x3A\x08\0\1t\0\x09" "abc"), BYTES("\x40\2\0\x09") },
-    { &bench_mqtt5_subscriber, BYTES("\x20\3\0\0\0\x90\4\0\1\0\1\x3A\x0B\0\1t\0\x09\2\1\1" "abc"), BYTES("\x40\2\0\x09") },
-    { &bench_stomp_subscriber, BYTES("CONNECTED\nversion:1.2\n\n\0MESSAGE\nack:7\nredelivered:true\ncontent-length:3\n\nabc\0"),
+    { &bench_mqtt_subscriber,
+      BYTES("\x20\2\0\0\x90\3\0\1\1\x3A\x08\0\1t\0\x09"
+            "abc"),
+      BYTES("\x40\2\0\x09") },
+    { &bench_mqtt5_subscriber,
+      BYTES("\x20\3\0\0\0\x90\4\0\1\0\1\x3A\x0B\0\1t\0\x09\2\1\1"
+            "abc"),
+      BYTES("\x40\2\0\x09") },
+    { &bench_stomp_subscriber,
+      BYTES("CONNECTED\nversion:1.2\n\n\0MESSAGE\nack:7\nredelivered:true\ncontent-length:"
+            "3\n\nabc\0"),
       BYTES("ACK\nid:7\n\n\0") },
 };
 
@@ -127,9 +147,11 @@ static void check_delivery(const struct incoming *k, size_t step)
     struct sl_buf in = { 0 }, out = { 0 };
     unsigned messages = 0;
     for (size_t at = 0; at < k->n; at += step) {
-        assert_int_equal(sl_buf_append(&in, k->bytes + at, at + step > k->n ? k->n - at : step), SL_OK);
+        assert_int_equal(sl_buf_append(&in, k->bytes + at, at + step > k->n ? k->n - at : step),
+                         SL_OK);
         struct bench_delivery d;
-        while (sl_buf_len(&in) > 0 && k->consumer->next(&target, sl_buf_view(&in), &d, &out) == SL_OK) {
+        while (sl_buf_len(&in) > 0 &&
+               k->consumer->next(&target, sl_buf_view(&in), &d, &out) == SL_OK) {
             if (d.message) {
                 messages++;
                 assert_true(sl_bytes_is(d.payload, "abc"));

@@ -29,6 +29,17 @@ static void small_values_are_exact(void **state)
     sl_free(h);
 }
 
+static void a_share_between_two_values_takes_the_next_one(void **state)
+{
+    (void)state;
+    struct histogram *h = SL_NEW(struct histogram);
+    for (uint64_t v = 10; v <= 50; v += 10)
+        histogram_record(h, v);
+    assert_int_equal(histogram_quantile(h, 0.5), 30);
+    assert_int_equal(histogram_quantile(h, 0.61), 40);
+    sl_free(h);
+}
+
 static void one_value_is_told_within_one_percent_and_never_too_low(void **state)
 {
     (void)state;
@@ -74,7 +85,8 @@ static void quantiles_agree_with_sorting(void **state)
 static void a_merge_is_as_if_recorded_in_one(void **state)
 {
     (void)state;
-    struct histogram *a = SL_NEW(struct histogram), *b = SL_NEW(struct histogram), *all = SL_NEW(struct histogram);
+    struct histogram *a = SL_NEW(struct histogram), *b = SL_NEW(struct histogram),
+                     *all = SL_NEW(struct histogram);
     struct sl_rng rng;
     sl_rng_seed(&rng, 8);
     for (int i = 0; i < 5000; i++) {
@@ -105,6 +117,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_empty_one_tells_zero),
         cmocka_unit_test(small_values_are_exact),
+        cmocka_unit_test(a_share_between_two_values_takes_the_next_one),
         cmocka_unit_test(one_value_is_told_within_one_percent_and_never_too_low),
         cmocka_unit_test(quantiles_agree_with_sorting),
         cmocka_unit_test(a_merge_is_as_if_recorded_in_one),

@@ -100,7 +100,8 @@ static void a_witness_tells_order_repetition_and_strangers(void **state)
     struct ledger_seat *s = SL_NEW(struct ledger_seat);
     for (size_t i = 0; i < SL_COUNT(order); i++)
         assert_int_equal(see(w, order[i], 1), WITNESS_ACK);
-    assert_int_equal(witness_see(w, sl_str("not one of ours, although it is long enough"), 1), WITNESS_ACK);
+    assert_int_equal(witness_see(w, sl_str("not one of ours, although it is long enough"), 1),
+                     WITNESS_ACK);
     ledger_sum(all, s);
     assert_int_equal(s->received, 6);
     assert_int_equal(s->out_of_order, 1);
@@ -116,7 +117,8 @@ static void a_failure_on_purpose_happens_once_and_is_not_seen(void **state)
 {
     (void)state;
     struct ledger *all = fresh(9, 1);
-    struct witness *w = witness_new(&(struct witness_options){ .ledger = path, .fail_percent = 10 });
+    struct witness *w =
+        witness_new(&(struct witness_options){ .ledger = path, .fail_percent = 10 });
     struct ledger_verdict v;
     const uint64_t sent = 1000;
     unsigned failed = 0;
@@ -124,7 +126,8 @@ static void a_failure_on_purpose_happens_once_and_is_not_seen(void **state)
         ledger_answered(all, 0, i);
         if (see(w, i, 1) == WITNESS_FAIL) {
             failed++;
-            assert_int_equal(see(w, i, 2), WITNESS_ACK);
+            assert_int_equal(see(w, i, 1 + (uint32_t)(i % 2)),
+                             WITNESS_ACK); /* a server may not tell */
         }
     }
     ledger_judge(all, &sent, &v);

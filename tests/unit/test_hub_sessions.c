@@ -195,8 +195,10 @@ static void clean_start_drops_the_old_session_and_its_ids(void **state)
     mqtt_props_init(&p.props);
     mqtt_props_set_number(&p.props, MQTT_PROP_SESSION_EXPIRY, 60);
     c = kit_connect(&k, &p);
-    assert_string_equal(kit_log(c), "CONNACK 0 present=0\n");
+    assert_string_equal(kit_log(c), ""); /* after a crash now the old ids would come back */
     assert_string_equal(kit_records(&k), "SESSION_DROP SESSION ");
+    kit_settle(&k);
+    assert_string_equal(kit_log(c), "CONNACK 0 present=0\n");
     kit_publish(c, 2, 5, "t/1"); /* a new message */
     kit_settle(&k);
     assert_int_equal(queue_counters(hub_queue(k.h, 0))->accepted, 2);

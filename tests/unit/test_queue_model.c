@@ -98,6 +98,7 @@ static void deliver(struct world *w, const struct queue_delivery *d, struct thin
     t->released_by = 0;
     start_waiting(w, c);
     w->delivered++;
+    w->waiting += !t->started;
 }
 
 static void serve_fetch(struct world *w)
@@ -203,6 +204,7 @@ static void op_answer(struct world *w)
     a.delay_ms = below(w, 300);
     uint64_t lease = t->lease;
     assert_int_equal(queue_answer(w->q, lease, &a, &w->now, &c), SL_OK);
+    from->measured = from->measured || a.verb != QUEUE_RELEASE;
     end_lease(t);
     switch (a.verb) {
     case QUEUE_ACK:
@@ -516,6 +518,7 @@ static void run(uint64_t seed)
     }
     /* The run was worth something. */
     assert_true(w->delivered > OPERATIONS / 20 && w->stale > 100 && w->left > OPERATIONS / 20);
+    assert_true(w->waiting > OPERATIONS / 60);
     for (uint32_t s = 0; s < QUEUE_NSTATES; s++)
         assert_true(w->reached[s] > OPERATIONS / 20);
     const struct queue_counters *c = queue_counters(w->q);

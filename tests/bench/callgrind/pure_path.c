@@ -20,7 +20,8 @@
 #define PREFETCH 256u
 #define PAYLOAD  256u
 #define TURN_US  300u
-#define COMMIT_TURNS 3u /* a commit takes so many turns: what is settled meanwhile is never written */
+#define COMMIT_TURNS                                                                               \
+    3u /* a commit takes so many turns: what is settled meanwhile is never written */
 
 struct worker {
     uint64_t handle;
@@ -78,7 +79,9 @@ static void on_volatile(void *arg, struct batch *b)
 static void on_deliver(void *arg, const struct hub_delivery *d)
 {
     struct worker *k = arg;
-    struct wire_deliver f = { .tag = d->d->lease, .attempt = d->d->attempt, .max_attempts = d->max_attempts,
+    struct wire_deliver f = { .tag = d->d->lease,
+                              .attempt = d->d->attempt,
+                              .max_attempts = d->max_attempts,
                               .record = message_record(d->d->msg) };
     must(k->n < PREFETCH && wire_encode_deliver(&k->out, &f) == SL_OK, "a worker gets too much");
     k->held[k->n++] = d->d->lease;
@@ -93,7 +96,10 @@ static void on_overdue(void *arg)
 static void begin(struct world *w)
 {
     w->us += TURN_US;
-    struct sl_now now = { .mono_us = w->us, .mono_ms = w->us / 1000, .wall_ms = w->us / 1000, .steady_ms = w->us / 1000 };
+    struct sl_now now = { .mono_us = w->us,
+                          .mono_ms = w->us / 1000,
+                          .wall_ms = w->us / 1000,
+                          .steady_ms = w->us / 1000 };
     hub_begin(w->hub, &now);
 }
 
@@ -105,7 +111,8 @@ static void read_answers(struct world *w)
         struct client *c = hub_client_arg(dirty);
         struct sl_buf *out = hub_client_output(dirty);
         uint32_t n = (uint32_t)(sl_buf_len(out) / 4);
-        must(n <= c->unanswered && !hub_client_closing(dirty), "the gateway answers what was not asked");
+        must(n <= c->unanswered && !hub_client_closing(dirty),
+             "the gateway answers what was not asked");
         c->unanswered -= n;
         w->answered += n;
         sl_buf_consume(out, sl_buf_len(out));
@@ -124,7 +131,8 @@ static void end(struct world *w)
 
 static void publish(struct client *c, uint32_t count)
 {
-    static const uint8_t head[] = { 0x32, 0x92, 0x02, 0, 14, 't', 'e', 'l', 'e', 'm', 'e', 't', 'r', 'y', '/', 'l', 'o', 'a', 'd' };
+    static const uint8_t head[] = { 0x32, 0x92, 0x02, 0,   14,  't', 'e', 'l', 'e', 'm',
+                                    'e',  't',  'r',  'y', '/', 'l', 'o', 'a', 'd' };
     sl_buf_clear(&c->in);
     for (uint32_t i = 0; i < count; i++) {
         uint8_t *p = sl_buf_reserve(&c->in, sizeof head + 2 + PAYLOAD);
@@ -152,7 +160,9 @@ static void ack_all(struct world *w)
     for (uint32_t i = 0; i < WORKERS; i++) {
         struct worker *k = &w->workers[i];
         for (uint32_t n = 0; n < k->n; n++)
-            must(hub_answer(w->hub, k->handle, &(struct hub_answer){ k->held[n], ack, SL_BYTES_NONE }) == SL_OK, "an ack is refused");
+            must(hub_answer(w->hub, k->handle,
+                            &(struct hub_answer){ k->held[n], ack, SL_BYTES_NONE }) == SL_OK,
+                 "an ack is refused");
         k->n = 0;
     }
 }
@@ -191,7 +201,23 @@ void measured(struct world *w, uint64_t messages)
 
 static void connect_client(struct world *w, uint32_t i)
 {
-    uint8_t hello[] = { 0x10, 15, 0, 4, 'M', 'Q', 'T', 'T', 4, 2, 0, 0, 0, 3, 'c', (uint8_t)('0' + i / 10), (uint8_t)('0' + i % 10) };
+    uint8_t hello[] = { 0x10,
+                        15,
+                        0,
+                        4,
+                        'M',
+                        'Q',
+                        'T',
+                        'T',
+                        4,
+                        2,
+                        0,
+                        0,
+                        0,
+                        3,
+                        'c',
+                        (uint8_t)('0' + i / 10),
+                        (uint8_t)('0' + i % 10) };
     struct client *c = &w->clients[i];
     c->hub = hub_client_open(w->hub, &w->listener, "pure", c);
     hub_client_feed(c->hub, sl_bytes_of(hello, sizeof hello));
@@ -201,19 +227,40 @@ static void connect_client(struct world *w, uint32_t i)
 static void make(struct world *w)
 {
     static const struct queue_config queue = {
-        .name = "telemetry", .number = 1, .durable = true, .max_messages = 1000000, .max_bytes = 1u << 30,
-        .max_attempts = 5, .retry_initial_ms = 1000, .retry_max_ms = 300000, .retry_factor = 2, .dead_max_messages = 100000,
+        .name = "telemetry",
+        .number = 1,
+        .durable = true,
+        .max_messages = 1000000,
+        .max_bytes = 1u << 30,
+        .max_attempts = 5,
+        .retry_initial_ms = 1000,
+        .retry_max_ms = 300000,
+        .retry_factor = 2,
+        .dead_max_messages = 100000,
     };
     static const struct hub_consumer_ops ops = { on_deliver, on_overdue };
-    struct hub_config cfg = { .boot = 1, .seed = 1, .memory_bytes = 1u << 30, .commit_delay_us = 200, .max_sessions = 1000,
-                              .max_connections = 1000, .store = { w, on_submit, NULL, on_fetch, on_volatile } };
+    struct hub_config cfg = { .boot = 1,
+                              .seed = 1,
+                              .memory_bytes = 1u << 30,
+                              .commit_delay_us = 200,
+                              .max_sessions = 1000,
+                              .max_connections = 1000,
+                              .store = { w, on_submit, NULL, on_fetch, on_volatile } };
     w->listener = (struct hub_listener){
-        .protocol = &mqtt_protocol, .park_max = 1024, .park_bytes = 1u << 20, .meaning = true,
-        .session = { .max_message = 1u << 20, .partial_packet = 128u << 10, .receive_maximum = 1024, .topic_alias_max = 16,
-                     .session_expiry_max_s = UINT32_MAX, .server_name = "pure" },
+        .protocol = &mqtt_protocol,
+        .park_max = 1024,
+        .park_bytes = 1u << 20,
+        .meaning = true,
+        .session = { .max_message = 1u << 20,
+                     .partial_packet = 128u << 10,
+                     .receive_maximum = 1024,
+                     .topic_alias_max = 16,
+                     .session_expiry_max_s = UINT32_MAX,
+                     .server_name = "pure" },
     };
     w->hub = hub_new(&cfg);
-    must(hub_add_route(w->hub, "telemetry/#", hub_add_queue(w->hub, &queue)) == SL_OK, "the route is refused");
+    must(hub_add_route(w->hub, "telemetry/#", hub_add_queue(w->hub, &queue)) == SL_OK,
+         "the route is refused");
     begin(w);
     for (uint32_t i = 0; i < WORKERS; i++) {
         struct hub_consumer_config consumer = { 0, PREFETCH, 1, 0, &ops, &w->workers[i] };
@@ -233,7 +280,8 @@ int main(int argc, char **argv)
     uint64_t before = w->answered;
     measured(w, messages);
     struct queue_counters *counters = queue_counters(hub_queue(w->hub, 0));
-    printf("%llu messages, %llu never written of %llu\n", (unsigned long long)(w->answered - before),
-           (unsigned long long)counters->never_written, (unsigned long long)counters->accepted);
+    printf("%llu messages, %llu never written of %llu\n",
+           (unsigned long long)(w->answered - before), (unsigned long long)counters->never_written,
+           (unsigned long long)counters->accepted);
     return 0;
 }

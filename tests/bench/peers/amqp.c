@@ -36,13 +36,15 @@ static bool failed(struct consumer *c, const char *what)
     amqp_rpc_reply_t r = amqp_get_rpc_reply(c->conn);
     if (r.reply_type == AMQP_RESPONSE_NORMAL)
         return false;
-    fprintf(stderr, "bench_peers amqp: %s failed (%s)\n", what, amqp_error_string2(r.library_error));
+    fprintf(stderr, "bench_peers amqp: %s failed (%s)\n", what,
+            amqp_error_string2(r.library_error));
     return true;
 }
 
 static bool declare(struct consumer *c)
 {
-    amqp_table_entry_t type = { amqp_cstring_bytes("x-queue-type"), { .kind = AMQP_FIELD_KIND_UTF8 } };
+    amqp_table_entry_t type = { amqp_cstring_bytes("x-queue-type"),
+                                { .kind = AMQP_FIELD_KIND_UTF8 } };
     amqp_bytes_t queue = amqp_cstring_bytes(c->queue);
     if (c->declare == NULL)
         return true;
@@ -52,7 +54,8 @@ static bool declare(struct consumer *c)
         return false;
     if (c->bind == NULL)
         return true;
-    amqp_queue_bind(c->conn, 1, queue, amqp_cstring_bytes("amq.topic"), amqp_cstring_bytes(c->bind), amqp_empty_table);
+    amqp_queue_bind(c->conn, 1, queue, amqp_cstring_bytes("amq.topic"), amqp_cstring_bytes(c->bind),
+                    amqp_empty_table);
     return !failed(c, "bind");
 }
 
@@ -63,7 +66,8 @@ static bool subscribe(struct consumer *c)
         fprintf(stderr, "bench_peers amqp: no connection to %s:%u\n", c->host, c->port);
         return false;
     }
-    amqp_rpc_reply_t r = amqp_login(c->conn, "/", 0, 131072, 0, AMQP_SASL_METHOD_PLAIN, c->user, c->password);
+    amqp_rpc_reply_t r =
+        amqp_login(c->conn, "/", 0, 131072, 0, AMQP_SASL_METHOD_PLAIN, c->user, c->password);
     if (r.reply_type != AMQP_RESPONSE_NORMAL) {
         fputs("bench_peers amqp: login refused\n", stderr);
         return false;
@@ -74,7 +78,8 @@ static bool subscribe(struct consumer *c)
     amqp_basic_qos(c->conn, 1, 0, (uint16_t)c->prefetch, 0);
     if (failed(c, "qos"))
         return false;
-    amqp_basic_consume(c->conn, 1, amqp_cstring_bytes(c->queue), amqp_empty_bytes, 0, 0, 0, amqp_empty_table);
+    amqp_basic_consume(c->conn, 1, amqp_cstring_bytes(c->queue), amqp_empty_bytes, 0, 0, 0,
+                       amqp_empty_table);
     return !failed(c, "consume");
 }
 
@@ -142,7 +147,12 @@ static int options(int argc, char **argv, struct consumer *c)
 int amqp_main(int argc, char **argv)
 {
     struct consumer c = {
-        .host = "127.0.0.1", .port = 5672, .user = "guest", .password = "guest", .queue = "telemetry", .prefetch = 256,
+        .host = "127.0.0.1",
+        .port = 5672,
+        .user = "guest",
+        .password = "guest",
+        .queue = "telemetry",
+        .prefetch = 256,
     };
     int status = options(argc, argv, &c);
     if (status >= 0)

@@ -35,7 +35,8 @@ static bool begins(struct sl_bytes line, const char *word)
     return line.n >= n && memcmp(line.p, word, n) == 0;
 }
 
-static int answer(const struct bench_target *t, struct sl_bytes in, struct bench_answer *a, struct sl_buf *reply)
+static int answer(const struct bench_target *t, struct sl_bytes in, struct bench_answer *a,
+                  struct sl_buf *reply)
 {
     struct sl_bytes line;
     (void)t;
@@ -53,7 +54,8 @@ static int answer(const struct bench_target *t, struct sl_bytes in, struct bench
 }
 
 const struct bench_driver peer_beanstalkd = {
-    "beanstalkd", "beanstalkd, put", 11300, BENCH_NUMBER_NONE, 1000000, hello, message, NULL, answer,
+    "beanstalkd", "beanstalkd, put", 11300, BENCH_NUMBER_NONE, 1000000, hello, message, NULL,
+    answer,
 };
 
 /* ---- consumer ---- */
@@ -94,7 +96,9 @@ static int take_reserved(struct sl_bytes in, struct sl_bytes line, struct bench_
 {
     const uint8_t *space = memchr(line.p + 9, ' ', line.n - 9);
     uint64_t bytes;
-    if (space == NULL || sl_bytes_u64(sl_bytes_of(line.p + 9, (size_t)(space - line.p) - 9), UINT64_MAX, &d->number) != SL_OK ||
+    if (space == NULL ||
+        sl_bytes_u64(sl_bytes_of(line.p + 9, (size_t)(space - line.p) - 9), UINT64_MAX,
+                     &d->number) != SL_OK ||
         peer_number(line, (size_t)(space - line.p) + 1, &bytes) != SL_OK)
         return SL_EPEER;
     if (in.n < d->bytes + bytes + 2)
@@ -105,7 +109,8 @@ static int take_reserved(struct sl_bytes in, struct sl_bytes line, struct bench_
     return SL_OK;
 }
 
-static int consumer_next(const struct bench_target *t, struct sl_bytes in, struct bench_delivery *d, struct sl_buf *out)
+static int consumer_next(const struct bench_target *t, struct sl_bytes in, struct bench_delivery *d,
+                         struct sl_buf *out)
 {
     struct sl_bytes line;
     *d = (struct bench_delivery){ .bytes = peer_line(in, &line) };
@@ -115,11 +120,13 @@ static int consumer_next(const struct bench_target *t, struct sl_bytes in, struc
         return take_reserved(in, line, d);
     if (begins(line, "TIMED_OUT"))
         return --turn.left == 0 ? begin_round(t, out) : SL_OK;
-    bool expected = begins(line, "DELETED") || begins(line, "RELEASED") || begins(line, "WATCHING") || begins(line, "DEADLINE_SOON");
+    bool expected = begins(line, "DELETED") || begins(line, "RELEASED") ||
+                    begins(line, "WATCHING") || begins(line, "DEADLINE_SOON");
     return expected ? SL_OK : SL_EPEER;
 }
 
-static int consumer_ack(const struct bench_target *t, const struct bench_delivery *d, bool good, struct sl_buf *out)
+static int consumer_ack(const struct bench_target *t, const struct bench_delivery *d, bool good,
+                        struct sl_buf *out)
 {
     unsigned long long id = d->number;
     int err = good ? sl_buf_printf(&turn.settled, "delete %llu\r\n", id)

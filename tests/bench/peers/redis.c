@@ -49,7 +49,8 @@ static int message(const struct bench_target *t, struct sl_bytes topic, struct s
 }
 
 /* "$15\r\n1700000000000-0\r\n": the new entry's id. */
-static int answer(const struct bench_target *t, struct sl_bytes in, struct bench_answer *a, struct sl_buf *reply)
+static int answer(const struct bench_target *t, struct sl_bytes in, struct bench_answer *a,
+                  struct sl_buf *reply)
 {
     struct sl_bytes line, id;
     (void)t;
@@ -75,8 +76,8 @@ const struct bench_driver peer_redis = {
 /* ---- consumer ---- */
 
 static struct {
-    uint64_t left;      /* entries of the reply that is being read */
-    struct sl_buf ids;  /* theirs, as bulk strings */
+    uint64_t left;     /* entries of the reply that is being read */
+    struct sl_buf ids; /* theirs, as bulk strings */
     size_t n_ids;
 } reading;
 
@@ -91,8 +92,8 @@ static int put_read(const struct bench_target *t, struct sl_buf *out)
     (void)snprintf(name, sizeof name, "c%ld", (long)getpid());
     (void)snprintf(count, sizeof count, "%u", t->prefetch);
     (void)snprintf(block, sizeof block, "%u", BLOCK_MS);
-    const char *const words[] = { "XREADGROUP", "GROUP", group(t), name, "COUNT", count,
-                                  "BLOCK", block, "STREAMS", t->topic, ">" };
+    const char *const words[] = { "XREADGROUP", "GROUP", group(t),  name,     "COUNT", count,
+                                  "BLOCK",      block,   "STREAMS", t->topic, ">" };
     return put_command(out, words, SL_COUNT(words));
 }
 
@@ -168,7 +169,8 @@ static int take_entry(struct sl_bytes *rest, struct bench_delivery *d)
     return err;
 }
 
-static int consumer_next(const struct bench_target *t, struct sl_bytes in, struct bench_delivery *d, struct sl_buf *out)
+static int consumer_next(const struct bench_target *t, struct sl_bytes in, struct bench_delivery *d,
+                         struct sl_buf *out)
 {
     struct sl_bytes rest = in, line;
     *d = (struct bench_delivery){ 0 };
@@ -192,7 +194,8 @@ static int consumer_next(const struct bench_target *t, struct sl_bytes in, struc
 }
 
 /* Acknowledged together, then the next batch is asked for. */
-static int consumer_ack(const struct bench_target *t, const struct bench_delivery *d, bool good, struct sl_buf *out)
+static int consumer_ack(const struct bench_target *t, const struct bench_delivery *d, bool good,
+                        struct sl_buf *out)
 {
     (void)good; /* Redis has no failed attempt */
     int err = put_bulk(&reading.ids, d->name);
@@ -211,4 +214,5 @@ static int consumer_ack(const struct bench_target *t, const struct bench_deliver
     return err == SL_OK ? put_read(t, out) : err;
 }
 
-const struct bench_consumer peer_redis_consumer = { "redis", 6379, consumer_hello, consumer_next, consumer_ack };
+const struct bench_consumer peer_redis_consumer = { "redis", 6379, consumer_hello, consumer_next,
+                                                    consumer_ack };

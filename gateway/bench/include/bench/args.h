@@ -5,13 +5,13 @@
 #include "core/bytes.h"
 
 enum arg_kind {
-    ARG_FLAG,       /* bool */
-    ARG_U32,        /* uint32_t */
-    ARG_U64,        /* uint64_t */
-    ARG_SIZE,       /* uint32_t bytes: "256", "16KiB" */
-    ARG_DURATION_US,/* uint64_t microseconds: "200us", "1ms" */
-    ARG_SECONDS,    /* uint64_t nanoseconds: "2.5" or "500ms" */
-    ARG_TEXT,       /* const char * */
+    ARG_FLAG,        /* bool */
+    ARG_U32,         /* uint32_t */
+    ARG_U64,         /* uint64_t */
+    ARG_SIZE,        /* uint32_t bytes: "256", "16KiB" */
+    ARG_DURATION_US, /* uint64_t microseconds: "200us", "1ms" */
+    ARG_SECONDS,     /* uint64_t nanoseconds: "2.5" or "500ms" */
+    ARG_TEXT,        /* const char * */
 };
 
 struct arg {

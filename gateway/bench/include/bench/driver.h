@@ -7,16 +7,17 @@
 
 /* Who is measured; the same for all connections. */
 struct bench_target {
-    const char *address;  /* HOST:PORT or unix:PATH; NULL: the driver's port on loopback */
-    const char *topic;    /* message i goes to topic i % n_topics: "NAME" or "NAME/i" when there are several */
+    const char *address; /* HOST:PORT or unix:PATH; NULL: the driver's port on loopback */
+    const char *
+        topic; /* message i goes to topic i % n_topics: "NAME" or "NAME/i" when there are several */
     uint32_t n_topics;
     uint32_t qos;
     uint32_t payload_bytes;
     const char *user, *password; /* NULL: none */
-    const char *client;   /* prefix of client ids */
-    const char *group;    /* consumers that share */
-    uint32_t prefetch;    /* consumers: messages asked for ahead */
-    bool transient;       /* STOMP: without the `persistent` header */
+    const char *client;          /* prefix of client ids */
+    const char *group;           /* consumers that share */
+    uint32_t prefetch;           /* consumers: messages asked for ahead */
+    bool transient;              /* STOMP: without the `persistent` header */
 };
 
 /* ---- producers ---- */
@@ -67,12 +68,12 @@ struct bench_driver {
 /* ---- consumers ---- */
 
 struct bench_delivery {
-    bool message;     /* else it was of the conversation only */
+    bool message; /* else it was of the conversation only */
     bool redelivered;
     struct sl_bytes payload; /* a view into the input */
-    uint64_t number;  /* for ack() */
-    struct sl_bytes name; /* for ack(): a view into the input */
-    size_t bytes;     /* consumed */
+    uint64_t number;         /* for ack() */
+    struct sl_bytes name;    /* for ack(): a view into the input */
+    size_t bytes;            /* consumed */
 };
 
 struct bench_consumer {
@@ -80,9 +81,11 @@ struct bench_consumer {
     uint16_t port;
     int (*hello)(const struct bench_target *t, uint32_t consumer, struct sl_buf *out);
     /* One thing off the input: SL_OK, SL_EMORE, SL_EPEER. */
-    int (*next)(const struct bench_target *t, struct sl_bytes in, struct bench_delivery *d, struct sl_buf *out);
+    int (*next)(const struct bench_target *t, struct sl_bytes in, struct bench_delivery *d,
+                struct sl_buf *out);
     /* `good` false: give it back as failed; a server that cannot: as ack. */
-    int (*ack)(const struct bench_target *t, const struct bench_delivery *d, bool good, struct sl_buf *out);
+    int (*ack)(const struct bench_target *t, const struct bench_delivery *d, bool good,
+               struct sl_buf *out);
 };
 
 struct bench_drivers {
@@ -93,6 +96,7 @@ struct bench_drivers {
 };
 
 extern const struct bench_driver bench_mqtt, bench_mqtt5, bench_stomp;
-extern const struct bench_consumer bench_mqtt_subscriber, bench_mqtt5_subscriber, bench_stomp_subscriber;
+extern const struct bench_consumer bench_mqtt_subscriber, bench_mqtt5_subscriber,
+    bench_stomp_subscriber;
 
 #endif

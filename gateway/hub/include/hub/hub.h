@@ -164,6 +164,11 @@ bool hub_flushed(const struct hub *h);
 /* Unanswered deliveries over all consumers. */
 uint64_t hub_unanswered(const struct hub *h);
 
+/* The batch that takes what is recorded now, and whether an earlier one has
+ * reached stable storage (or nothing of it was left to be written). */
+uint64_t hub_batch_filling(const struct hub *h);
+bool hub_batch_stored(const struct hub *h, uint64_t seq);
+
 enum hub_health { HUB_OK, HUB_NO_SPACE /* intake waits for room */, HUB_BROKEN /* store failed: only a restart helps */ };
 enum hub_health hub_health(const struct hub *h);
 struct gateway_counters *hub_counters(struct hub *h);
