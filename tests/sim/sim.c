@@ -235,12 +235,29 @@ static void end_workers(struct world *w)
     turn(w);
 }
 
+/* Devices that have not been told yet go on; nothing of it may enter. */
+static void publish_into_a_drain(struct world *w)
+{
+    turn(w);
+    uint64_t accepted = world_accepted(w);
+    for (uint32_t i = 0; i < 3; i++) {
+        struct device *d = &w->devices[pick(w, SIM_DEVICES)];
+        begin(w);
+        if (d->client != NULL && d->greeted && d->will == SIM_NO_UID && d->ghost == NULL)
+            device_step(w, d);
+        turn(w);
+    }
+    if (world_accepted(w) != accepted)
+        world_fail(w, "%s", "a message came in although the gateway drains");
+}
+
 /* SIGTERM: drain, goodbye, flush; then another boot, which may not forget
  * anything: not even the attempts. */
 static void restart(struct world *w)
 {
     w->draining = true;
     hub_drain(w->hub);
+    publish_into_a_drain(w);
     hub_goodbye(w->hub);
     turn(w);
     uint64_t accepted = world_accepted(w);
