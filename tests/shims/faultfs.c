@@ -118,6 +118,9 @@ static void plan_refresh(void)
 /* What to do at this call of `op`. */
 static enum action step(enum op op)
 {
+    sigset_t all, before; /* a signal handler may write: not while this thread holds the mutex */
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
     pthread_mutex_lock(&mutex);
     plan_refresh();
     enum action action = ACT_NONE;
@@ -127,6 +130,7 @@ static enum action step(enum op op)
             action = plan.action;
     }
     pthread_mutex_unlock(&mutex);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (action == ACT_KILL)
         raise(SIGKILL);
     return action;

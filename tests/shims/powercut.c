@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -61,6 +62,7 @@ struct renaming {
 };
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static sigset_t signals_before; /* of who holds the mutex */
 static struct file files[MAX_FILES];
 static struct {
     struct file *file;
@@ -111,22 +113,40 @@ static void start(void)
         root = NULL; /* nothing is tracked */
 }
 
+/* A signal handler may write (libuv's does, to its pipe): it must not run on
+ * the thread that holds the mutex. */
+static void mutex_take(void)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    pthread_mutex_lock(&mutex);
+    signals_before = before;
+}
+
+static void mutex_give(void)
+{
+    sigset_t before = signals_before;
+    pthread_mutex_unlock(&mutex);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
 /* A child of fork shares nothing of ours: it neither tracks nor logs. */
 static bool lock(void)
 {
-    pthread_mutex_lock(&mutex);
+    mutex_take();
     if (!ready)
         start();
     if (root != NULL && owner == getpid())
         return true;
-    pthread_mutex_unlock(&mutex);
+    mutex_give();
     return false;
 }
 
 static void unlock(void)
 {
     int saved = errno;
-    pthread_mutex_unlock(&mutex);
+    mutex_give();
     errno = saved;
 }
 
