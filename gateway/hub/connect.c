@@ -106,6 +106,14 @@ void client_connect_stored(struct hub_client *c, enum proto_result r)
     c->stirred = true;
 }
 
+/* Who comes back before its old connection is noticed to be dead needs no place
+ * of its own. */
+static bool takes_over(const struct hub *h, const struct proto_connect *p, struct sl_bytes id)
+{
+    const struct session *s = p->protocol == MESSAGE_STOMP ? NULL : sessions_find(h->sessions, id);
+    return s != NULL && s->holder != 0;
+}
+
 void on_connect(struct hub_client *c, const struct proto_connect *p)
 {
     struct hub *h = c->h;
@@ -118,7 +126,7 @@ void on_connect(struct hub_client *c, const struct proto_connect *p)
         id = sl_str(assigned);
     }
     c->protocol = (uint8_t)p->protocol;
-    if (h->n_connected >= h->cfg.max_connections)
+    if (h->n_connected >= h->cfg.max_connections && !takes_over(h, p, id))
         result = PROTO_CONNECT_QUOTA;
     else if (h->draining)
         result = PROTO_CONNECT_UNAVAILABLE;

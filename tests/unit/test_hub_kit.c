@@ -107,7 +107,7 @@ void kit_open(struct kit *k)
     k->clock = (struct sl_clock){ 0 };
     struct hub_config cfg = {
         .boot = ++k->boot, .seed = 1, .memory_bytes = k->memory_bytes == 0 ? 8u << 20 : k->memory_bytes,
-        .commit_delay_us = k->commit_delay_us, .max_sessions = 100, .max_connections = 100,
+        .commit_delay_us = k->commit_delay_us, .max_sessions = 100, .max_connections = k->max_connections == 0 ? 100 : k->max_connections,
         .store = { k, on_submit, NULL, on_fetch, on_volatile },
     };
     struct proto_config session = {

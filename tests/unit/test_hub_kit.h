@@ -51,6 +51,7 @@ struct kit {
     struct batch_fetch *fetch;
     struct sl_idmap bodies;      /* what has been committed */
     uint64_t memory_bytes, commit_delay_us;
+    uint32_t max_connections;    /* 0: 100 */
     struct kit_client clients[KIT_CLIENTS];
     struct kit_worker workers[2];
     char records[1024];

@@ -26,6 +26,21 @@ static void takeover_tells_the_older(void **state)
     kit_close(&k);
 }
 
+static void at_the_limit_only_who_comes_back_gets_in(void **state)
+{
+    (void)state;
+    struct kit k = { .max_connections = 1 };
+    start(&k);
+    struct kit_client *old = kit_mqtt(&k, true, "a", 60);
+    (void)kit_log(old);
+    struct kit_client *other = kit_mqtt(&k, true, "b", 60);
+    assert_string_equal(kit_log(other), "CONNACK 151 present=0\nclosed\n");
+    struct kit_client *again = kit_mqtt(&k, true, "a", 60);
+    assert_string_equal(kit_log(again), "CONNACK 0 present=1\n");
+    assert_string_equal(kit_log(old), "DISCONNECT 0x8e\nclosed\n");
+    kit_close(&k);
+}
+
 static struct kit_client *with_will(struct kit *k, bool v5)
 {
     struct mqtt_connect p = {
@@ -209,6 +224,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(takeover_tells_the_older),
+        cmocka_unit_test(at_the_limit_only_who_comes_back_gets_in),
         cmocka_unit_test(will_is_published_on_loss),
         cmocka_unit_test(will_is_not_published_on_disconnect),
         cmocka_unit_test(a_takeover_publishes_the_will_of_the_older),
