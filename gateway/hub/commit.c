@@ -54,6 +54,13 @@ void ticket_await_batch(struct hub *h, uint32_t ticket)
     h->commit.owed = true;
 }
 
+void answer_with_batch(struct hub_client *c, uint32_t token, enum proto_result r)
+{
+    uint32_t ticket = ticket_new(c->h, c->id, token);
+    ticket_await_batch(c->h, ticket);
+    ticket_done(c->h, ticket, r);
+}
+
 void ticket_finished(struct hub *h, uint32_t ticket)
 {
     struct commit *c = &h->commit;

@@ -185,6 +185,8 @@ uint32_t ticket_new(struct hub *h, uint64_t client, uint32_t token);
 void ticket_done(struct hub *h, uint32_t ticket, enum proto_result r);
 /* The answer waits for the batch that is being filled. */
 void ticket_await_batch(struct hub *h, uint32_t ticket);
+/* A new ticket for nothing but that: `r` is told when the batch is stored. */
+void answer_with_batch(struct hub_client *c, uint32_t token, enum proto_result r);
 /* A worker has finished with what `ticket` waits for: answered at the end of the
  * turn, or with the open batch when workers published into it. */
 void ticket_finished(struct hub *h, uint32_t ticket);

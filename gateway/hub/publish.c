@@ -147,9 +147,7 @@ static void no_taker(struct hub_client *c, uint32_t token, const struct proto_pu
     struct batch_op *op = record(c->h, BATCH_QOS2_ADD);
     op->id = c->session->number;
     op->packet_id = p->packet_id;
-    uint32_t ticket = ticket_new(c->h, c->id, token);
-    ticket_await_batch(c->h, ticket);
-    ticket_done(c->h, ticket, PROTO_NO_TAKER);
+    answer_with_batch(c, token, PROTO_NO_TAKER);
 }
 
 static void refused(struct hub_client *c, uint32_t token, enum proto_result r)
@@ -210,7 +208,5 @@ void on_release(struct hub_client *c, uint32_t token, uint16_t packet_id)
     struct batch_op *op = record(h, BATCH_QOS2_DROP);
     op->id = c->session->number;
     op->packet_id = packet_id;
-    uint32_t ticket = ticket_new(h, c->id, token);
-    ticket_await_batch(h, ticket);
-    ticket_done(h, ticket, PROTO_ACCEPTED);
+    answer_with_batch(c, token, PROTO_ACCEPTED);
 }

@@ -86,7 +86,7 @@ static void a_message_gives_back_what_it_was_built_from(void **state)
     assert_true(sl_bytes_is(message_payload(m), "21.5"));
     assert_true(sl_bytes_is(message_topic(m), "plant/7/temperature"));
     assert_int_equal(m->ticket, MESSAGE_NO_TICKET);
-    assert_true(m->live == 0 && m->body_batch == 0);
+    assert_true(m->body_batch == 0);
     assert_int_equal(message_bytes(m), sizeof *m + message_record(m).n);
     message_unref(m);
 }

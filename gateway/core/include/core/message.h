@@ -57,9 +57,7 @@ struct message {
     uint32_t record_bytes;
     /* The hub's bookkeeping, not part of the record. */
     uint32_t ticket;      /* who waits for it, or MESSAGE_NO_TICKET */
-    uint32_t live;        /* queue entries that are not finished with */
     uint32_t body_op;     /* place of its body in the batch `body_batch` */
-    uint32_t spare;
     uint64_t body_batch;  /* sequence of the batch that stores the body; 0: none does */
     uint8_t record[];
 };
