@@ -176,8 +176,8 @@ static void client_timers_tick(struct hub *h)
 }
 
 /* Dispatch runs before the commit, so that what a worker gets at once may
- * never need to be written; and after it, for what waited for the commit. */
-void hub_end(struct hub *h)
+ * never need to be written. */
+void hub_lease(struct hub *h)
 {
     client_timers_tick(h);
     queue_timers_tick(h);
@@ -185,6 +185,11 @@ void hub_end(struct hub *h)
     park_retry(h);
     dispatch_hot(h);
     apply_volatiles(h);
+}
+
+/* Dispatch runs again, for what waited for the commit. */
+void hub_end(struct hub *h)
+{
     resolve_finished(h);
     commit_turn(h);
     if (h->hot != 0) {

@@ -53,6 +53,8 @@ static void end_turn(struct gateway *g)
         return;
     do {
         g->touched = false;
+        hub_lease(g->hub);
+        pools_flush(g->pools); /* first: workers work while the loop syncs */
         hub_end(g->hub);
         net_flush(g->net);
         pools_flush(g->pools);

@@ -59,9 +59,11 @@ uint64_t world_accepted(const struct world *w)
 /* Ends the turn as the shell does, as often as reading made new work. */
 void turn(struct world *w)
 {
+    hub_lease(w->hub);
     hub_end(w->hub);
     read_output(w);
     begin(w);
+    hub_lease(w->hub);
     hub_end(w->hub);
     read_output(w);
 }

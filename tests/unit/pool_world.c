@@ -83,6 +83,7 @@ static void end_turn(struct pool_world *w)
             submitted = NULL;
             hub_committed(w->hub, b, SL_OK);
         }
+        hub_lease(w->hub);
         hub_end(w->hub);
         if (w->pools != NULL)
             pools_flush(w->pools);

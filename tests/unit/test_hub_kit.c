@@ -165,6 +165,7 @@ static void read_output(struct kit *k)
 
 void kit_turn(struct kit *k)
 {
+    hub_lease(k->h);
     hub_end(k->h);
     hub_check(k->h);
     read_output(k);

@@ -121,6 +121,7 @@ static void read_answers(struct world *w)
 
 static void end(struct world *w)
 {
+    hub_lease(w->hub);
     hub_end(w->hub);
     read_answers(w);
     for (uint32_t i = 0; i < WORKERS; i++)

@@ -7,8 +7,9 @@
  * else). None of those may call back into the hub before it has returned.
  *
  * A turn of the shell: hub_begin(now); feed clients, hand in workers' answers
- * and completions; hub_end() leases messages out and hands the batch over;
- * then write what hub_next_dirty names. */
+ * and completions; hub_lease() leases messages out, and the consumers' output is
+ * written, so that they work while the batch is synced; hub_end() hands the
+ * batch over; then write what hub_next_dirty names. */
 #ifndef HUB_HUB_H
 #define HUB_HUB_H
 
@@ -67,7 +68,9 @@ SL_CHECK int hub_restore_qos2(struct hub *h, uint64_t session, uint16_t packet_i
 /* ---- a turn ---- */
 
 void hub_begin(struct hub *h, const struct sl_now *now);
-/* Due timers, leases, the batch. */
+/* Due timers, leases. */
+void hub_lease(struct hub *h);
+/* The batch, and leases of what waited for it. */
 void hub_end(struct hub *h);
 /* Monotonic µs when the next turn is wanted at the latest; UINT64_MAX: never. */
 uint64_t hub_deadline_us(const struct hub *h);
