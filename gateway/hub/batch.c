@@ -83,6 +83,25 @@ void batch_cancel(struct batch *b, uint32_t i)
     b->live--;
 }
 
+void batch_take_first(struct batch *from, uint32_t n, struct batch *to)
+{
+    SL_ASSERT(n <= from->n);
+    for (uint32_t i = 0; i < n; i++) {
+        const struct batch_op *op = &from->ops[i];
+        if (op->kind == BATCH_NONE)
+            continue;
+        *batch_add(to, (enum batch_kind)op->kind) = *op;
+        from->live--;
+        if (op->kind == BATCH_BODY) {
+            from->bytes -= op->msg->record_bytes;
+            to->bytes += op->msg->record_bytes;
+        }
+    }
+    from->n -= n;
+    from->base += n;
+    memmove(from->ops, from->ops + n, from->n * sizeof *from->ops);
+}
+
 void batch_add_ticket(struct batch *b, uint32_t ticket)
 {
     if (b->n_tickets == b->cap_tickets) {

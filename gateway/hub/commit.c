@@ -5,9 +5,10 @@
  *     └── cancel ── stuck ◀─┘ (tried again; what is settled meanwhile cancels out)
  *
  * One batch is in flight at a time, so batches grow by themselves under load.
- * A batch may be held for at most commit_delay while every new message in it
- * is held by a worker that is likely to finish before a sync would; what is
- * finished then is never written (decision 4). */
+ * What is finished with before it is handed over is never written (decision 4).
+ * So a message may be held for commit_delay, or for one turn where that is
+ * longer, while workers are likely to finish with it by then; earlier messages
+ * that were not finished then go without the younger ones. */
 #include "hub_internal.h"
 
 #define BODIES_SHARE     2u            /* bodies may fill half of limits.memory: a deep queue's nodes need the rest */
@@ -128,7 +129,6 @@ static struct batch *open_next(struct hub *h)
     struct commit *c = &h->commit;
     struct batch *full = c->open;
     c->open = batch_spare(h);
-    c->unleased = 0;
     c->slow = false;
     c->owed = false;
     c->derived = false;
@@ -271,14 +271,45 @@ static void hand_over(struct hub *h, struct batch *b)
     batch_submit(h, b);
 }
 
-/* True while waiting is likely to save the write. */
+/* True when waiting is likely to save the write. */
 static bool worth_holding(const struct hub *h)
 {
     const struct commit *c = &h->commit;
-    return !h->draining && !c->owed && !c->slow && c->unleased == 0 && h->now.mono_us < c->open->opened_us + h->cfg.commit_delay_us;
+    return h->cfg.commit_delay_us > 0 && !h->draining && !c->owed && !c->slow && !c->derived;
 }
 
-void commit_turn(struct hub *h)
+/* What earlier turns recorded and is still there, as a batch of its own. */
+static struct batch *open_earlier(struct hub *h)
+{
+    struct commit *c = &h->commit;
+    struct batch *due = batch_spare(h);
+    due->opened_us = c->open->opened_us;
+    batch_take_first(c->open, c->earlier, due);
+    c->open->opened_us = h->now.mono_us;
+    for (uint32_t i = 0; i < due->n; i++) {
+        if (due->ops[i].kind == BATCH_BODY) {
+            due->ops[i].msg->body_batch = due->seq;
+            due->ops[i].msg->body_op = i;
+        }
+    }
+    return due;
+}
+
+/* A turn under load takes longer than the delay. What this very turn brought
+ * has not had its chance with a worker yet, and stays. */
+static void hand_over_due(struct hub *h)
+{
+    struct commit *c = &h->commit;
+    if (h->now.mono_us < c->open->opened_us + h->cfg.commit_delay_us)
+        return;
+    struct batch *due = c->earlier < c->open->n ? open_earlier(h) : open_next(h);
+    if (due->live > 0)
+        hand_over(h, due);
+    else
+        batch_recycle(h, due);
+}
+
+static void commit_open(struct hub *h)
 {
     struct commit *c = &h->commit;
     if (c->inflight != NULL)
@@ -297,8 +328,16 @@ void commit_turn(struct hub *h)
             batch_recycle(h, open_next(h));
         return;
     }
-    if (!worth_holding(h))
+    if (worth_holding(h))
+        hand_over_due(h);
+    else
         hand_over(h, open_next(h));
+}
+
+void commit_turn(struct hub *h)
+{
+    commit_open(h);
+    h->commit.earlier = h->commit.open->n;
 }
 
 uint64_t commit_deadline_us(const struct hub *h)

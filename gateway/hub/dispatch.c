@@ -9,7 +9,6 @@ static void deliver(struct hub *h, struct hub_queue *hq, const struct queue_deli
     struct commit *c = &h->commit;
     struct hub_consumer *hc = d->consumer_arg;
     if (d->msg->body_batch == c->open->seq && hq->cfg->durable) {
-        c->unleased -= c->unleased > 0;
         /* Twice: an answer that came while the loop was syncing was measured with
          * the sync on top, and would else keep a quick consumer slow for ever. */
         if (queue_consumer_backlog_us(hq->q, d->consumer) > 2 * c->sync_us)
@@ -108,6 +107,20 @@ static void overdue(struct hub *h, struct hub_queue *hq)
     }
 }
 
+/* What nobody could take will be finished within the next turn, if consumers
+ * keep the pace of this one. Else the new messages must not wait for that. */
+static void judge_pace(struct hub *h, struct hub_queue *hq)
+{
+    if (hq->entered) {
+        struct queue_depth d;
+        queue_depth(hq->q, &d);
+        if (d.count[QUEUE_READY] > hq->answered)
+            h->commit.slow = true;
+    }
+    hq->entered = false;
+    hq->answered = 0;
+}
+
 static void settle_queue(struct hub *h, uint32_t queue)
 {
     struct hub_queue *hq = &h->queues[queue];
@@ -121,6 +134,7 @@ static void settle_queue(struct hub *h, uint32_t queue)
     }
     if (!h->draining && h->commit.health != HUB_BROKEN)
         dispatch_queue(h, queue);
+    judge_pace(h, hq);
     uint64_t at = queue_deadline(hq->q);
     if (at == UINT64_MAX)
         sl_timer_clear(&h->queue_timers, &hq->timer);

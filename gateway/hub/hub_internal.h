@@ -26,6 +26,8 @@ struct hub_queue {
     bool orphan;
     bool hot;                /* dispatch is due this turn */
     bool fetching;           /* bodies are on their way */
+    bool entered;            /* durable messages came since the last dispatch */
+    uint32_t answered;       /* acks since the last dispatch */
     uint32_t next_hot;
 };
 
@@ -127,7 +129,7 @@ struct commit {
     uint64_t retry_ms;
     bool settle_turn;        /* while stuck: settling and the stuck batch take turns */
     uint64_t sync_us;        /* running mean of what a commit takes */
-    uint32_t unleased;       /* new entries of `open` that no consumer has held yet */
+    uint32_t earlier;        /* ops of `open` that earlier turns recorded */
     bool slow;               /* waiting would not save the write: a slow consumer, or a delivery that came back */
     bool owed;               /* something in `open` must be written for an answer */
     bool derived;            /* `open` holds what a worker published: its ack promises that too */

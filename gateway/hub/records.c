@@ -34,7 +34,7 @@ static void record_durable(struct hub *h, const struct offer_item *it, uint32_t 
     struct batch_op *body = record(h, BATCH_BODY);
     body->id = message_id(m);
     body->msg = message_ref(m);
-    m->body_op = h->commit.open->n - 1;
+    m->body_op = h->commit.open->base + h->commit.open->n - 1;
     m->body_batch = h->commit.open->seq;
     m->ticket = ticket;
     h->commit.open->bytes += m->record_bytes;
@@ -46,9 +46,10 @@ static void record_durable(struct hub *h, const struct offer_item *it, uint32_t 
         if (!h->queues[queue].cfg->durable)
             continue;
         record_entry(h, record(h, BATCH_ENTRY), queue, m, hold ? QUEUE_HOLD : 0);
+        h->queues[queue].entered = true;
         n++;
     }
-    h->commit.unleased += n;
+    h->commit.slow = h->commit.slow || hold || message_deliver_at(m) != 0; /* no worker can have it soon */
     if (n > 1)
         sl_idmap_put(&h->shared, message_id(m), (void *)(uintptr_t)n);
 }
@@ -71,7 +72,7 @@ void record_enqueue(struct hub *h, const struct offer_item *it, uint32_t ticket,
 /* Place of this message's entry for `queue` in the batch that is still ours. */
 static uint32_t find_entry(const struct batch *b, const struct message *m, uint32_t number)
 {
-    uint32_t i = m->body_op + 1;
+    uint32_t i = m->body_op - b->base + 1;
     while (i < b->n && !(b->ops[i].kind == BATCH_ENTRY && b->ops[i].queue == number && b->ops[i].id == message_id(m)))
         i++;
     SL_ASSERT(i < b->n);
@@ -81,20 +82,19 @@ static uint32_t find_entry(const struct batch *b, const struct message *m, uint3
 static void cancel_enqueue(struct hub *h, struct batch *b, const struct hub_queue *hq, const struct queue_change *c, uint32_t left)
 {
     struct message *m = c->msg;
-    if (b == h->commit.open && c->exit != QUEUE_EXIT_ACK && h->commit.unleased > 0)
-        h->commit.unleased--; /* it left without ever being held */
     batch_cancel(b, find_entry(b, m, hq->cfg->number));
     h->counters.records_cancelled++;
     queue_counters(hq->q)->never_written++;
     if (left > 0)
         return;
-    batch_cancel(b, m->body_op);
+    batch_cancel(b, m->body_op - b->base);
     m->body_batch = 0;
 }
 
 static void record_gone_durable(struct hub *h, struct hub_queue *hq, const struct queue_change *c)
 {
     uint32_t left = entries_left(h, c->id);
+    hq->answered += c->exit == QUEUE_EXIT_ACK;
     struct batch *ours = batch_still_ours(h, c->msg);
     if (ours != NULL) {
         cancel_enqueue(h, ours, hq, c, left);

@@ -126,7 +126,7 @@ static void boot(struct world *w)
 {
     struct hub_config cfg = {
         .boot = ++w->boot, .seed = sl_rng_u64(&w->rng), .memory_bytes = chance(w, 50) ? TIGHT_MEMORY + pick(w, 20000) : 8u << 20,
-        .commit_delay_us = 200, .max_sessions = 100, .max_connections = 100,
+        .commit_delay_us = chance(w, 50) ? 200 : pick(w, 40000), .max_sessions = 100, .max_connections = 100,
     };
     disk_io(w, &cfg.store);
     w->draining = false;

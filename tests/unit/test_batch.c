@@ -59,6 +59,31 @@ static void cancel_drops_what_the_op_holds_once(void **state)
     message_unref(m);
 }
 
+static void the_first_ops_leave_in_their_order(void **state)
+{
+    (void)state;
+    struct batch *b = batch_new(), *first = batch_new();
+    enqueue(b, 1);
+    uint64_t one = b->bytes;
+    enqueue(b, 2);
+    batch_cancel(b, 0);
+    batch_add(b, BATCH_SETTLE)->id = 9;
+    enqueue(b, 3);
+    batch_take_first(b, 5, first);
+    assert_int_equal(first->n, 4); /* without the cancelled one */
+    assert_int_equal(first->live, 4);
+    assert_int_equal(first->bytes, one);
+    assert_int_equal(first->ops[1].kind, BATCH_BODY);
+    assert_int_equal(first->ops[3].id, 9);
+    assert_int_equal(b->base, 5);
+    assert_int_equal(b->n, 2);
+    assert_int_equal(b->live, 2);
+    assert_int_equal(b->bytes, one);
+    assert_int_equal(b->ops[0].id, 3);
+    batch_free(b);
+    batch_free(first);
+}
+
 static void reset_empties_and_lets_a_large_array_go(void **state)
 {
     (void)state;
@@ -193,6 +218,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ops_keep_their_order_while_it_grows),
         cmocka_unit_test(cancel_drops_what_the_op_holds_once),
+        cmocka_unit_test(the_first_ops_leave_in_their_order),
         cmocka_unit_test(reset_empties_and_lets_a_large_array_go),
         cmocka_unit_test(settles_leave_a_refused_batch_but_not_those_of_its_own_messages),
         cmocka_unit_test(tickets_stay_in_order_and_vanish_at_reset),

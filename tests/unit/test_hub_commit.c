@@ -189,6 +189,92 @@ static void commit_is_held_only_while_workers_are_quicker(void **state)
     kit_close(&k);
 }
 
+/* Under load a turn takes longer than the delay. */
+static void what_came_in_this_turn_stays_when_earlier_messages_are_due(void **state)
+{
+    (void)state;
+    struct kit k = { .commit_delay_us = 2000 };
+    start(&k, 1);
+    struct kit_worker *w = kit_worker(&k, 0, 0);
+    struct kit_client *c = kit_mqtt(&k, true, "a", 0);
+    work(&k, c, w, 100);
+    kit_publish(c, 1, 2, "t/1");
+    k.mono_us += 3000;
+    kit_publish(c, 1, 3, "t/1");
+    assert_null(k.pending); /* the next turn is the late one */
+    kit_ack(w, 1);
+    assert_string_equal(kit_records(&k), "BODY ENTRY(1) ");
+    kit_publish(c, 1, 4, "t/1");
+    kit_ack(w, 1);
+    kit_commit(&k, SL_OK);
+    assert_string_equal(kit_log(c), "PUBACK 2 0x00\nPUBACK 3 0x00\nPUBACK 4 0x00\n");
+    assert_int_equal(queue_counters(hub_queue(k.h, 0))->never_written, 2); /* 3 and 4 */
+    kit_ack(w, 0);
+    kit_settle(&k);
+    assert_true(hub_flushed(k.h));
+    kit_close(&k);
+}
+
+static void what_left_early_and_found_no_space_can_still_be_finished(void **state)
+{
+    (void)state;
+    struct kit k = { .commit_delay_us = 2000 };
+    start(&k, 1);
+    struct kit_worker *w = kit_worker(&k, 0, 0);
+    struct kit_client *c = kit_mqtt(&k, true, "a", 0);
+    work(&k, c, w, 100);
+    kit_publish(c, 1, 2, "t/1");
+    kit_publish(c, 1, 3, "t/1");
+    kit_ack(w, 0); /* 2 leaves a hole: places in the early batch are others */
+    k.mono_us += 3000;
+    kit_publish(c, 1, 4, "t/1");
+    kit_publish(c, 1, 5, "t/1");
+    assert_string_equal(kit_records(&k), "BODY ENTRY(1) BODY ENTRY(1) ");
+    kit_commit(&k, SL_ENOSPC);
+    kit_ack(w, 0);
+    kit_pass(&k, 300);
+    assert_string_equal(kit_records(&k), "BODY ENTRY(1) ");
+    kit_settle(&k);
+    assert_string_equal(kit_log(c), "PUBACK 2 0x00\nPUBACK 3 0x00\nPUBACK 4 0x00\nPUBACK 5 0x00\n");
+    kit_close(&k);
+}
+
+/* The first `n` are acknowledged in the turn that the next call ends. */
+static void ack_first(struct kit *k, struct kit_worker *w, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        struct hub_answer a = { .lease = w->held[i].lease, .verb = { .verb = QUEUE_ACK } };
+        assert_int_equal(hub_answer(k->h, w->consumer, &a), SL_OK);
+        message_unref(w->held[i].msg);
+    }
+    w->n -= n;
+    memmove(w->held, w->held + n, w->n * sizeof w->held[0]);
+}
+
+/* Workers that answered as many as wait are about to take those, too. */
+static void what_waits_for_busy_workers_is_held_only_at_their_pace(void **state)
+{
+    (void)state;
+    struct kit k = { .commit_delay_us = 2000 };
+    start(&k, 1);
+    struct kit_worker *w = kit_worker(&k, 0, 0);
+    struct kit_client *c = kit_mqtt(&k, true, "a", 0);
+    work(&k, c, w, 1);
+    for (uint16_t i = 0; i < KIT_HELD + 3; i++)
+        kit_publish(c, 1, (uint16_t)(i + 10), "t/1");
+    kit_settle(&k);
+    assert_int_equal(w->n, KIT_HELD);
+    ack_first(&k, w, 2);
+    kit_publish(c, 1, 100, "t/1"); /* two wait, two were answered */
+    assert_null(k.pending);
+    kit_pass(&k, 3);
+    kit_settle(&k);
+    ack_first(&k, w, 1);
+    kit_publish(c, 1, 101, "t/1"); /* two wait, one was answered */
+    assert_non_null(k.pending);
+    kit_close(&k);
+}
+
 static void commit_is_not_held_for_a_slow_worker(void **state)
 {
     (void)state;
@@ -245,6 +331,9 @@ int main(void)
         cmocka_unit_test(what_is_finished_while_there_is_no_space_is_not_written),
         cmocka_unit_test(eio_refuses_and_stops_dispatch),
         cmocka_unit_test(commit_is_held_only_while_workers_are_quicker),
+        cmocka_unit_test(what_came_in_this_turn_stays_when_earlier_messages_are_due),
+        cmocka_unit_test(what_left_early_and_found_no_space_can_still_be_finished),
+        cmocka_unit_test(what_waits_for_busy_workers_is_held_only_at_their_pace),
         cmocka_unit_test(commit_is_not_held_for_a_slow_worker),
         cmocka_unit_test(evicted_bodies_come_back),
     };

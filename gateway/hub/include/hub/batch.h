@@ -46,6 +46,7 @@ struct batch {
     uint64_t seq;           /* 1, 2, 3, …: completions come in this order */
     struct batch_op *ops;
     uint32_t n, cap;
+    uint32_t base;          /* how many ops have left at the front: what is remembered as a place is base + index */
     uint32_t live;          /* ops that are not BATCH_NONE */
     uint64_t bytes;         /* of bodies in live ops: who adds a BATCH_BODY adds msg->record_bytes, batch_cancel takes it off */
     uint64_t opened_us;     /* monotonic; 0: empty */
@@ -92,6 +93,9 @@ struct batch_op *batch_add(struct batch *b, enum batch_kind kind);
 void batch_add_ticket(struct batch *b, uint32_t ticket);
 /* Turns op i into BATCH_NONE and drops what it holds. */
 void batch_cancel(struct batch *b, uint32_t i);
+/* Takes the first n ops off `from`; those that are live go to the end of `to`.
+ * Their messages still name `from` as their batch: that is the caller's. */
+void batch_take_first(struct batch *from, uint32_t n, struct batch *to);
 /* Moves every update, settle and body drop of `from` that does not concern a
  * message entering in `from` to the end of `to`; returns how many. For a batch
  * that was refused with SL_ENOSPC: what frees space must not wait behind it.
