@@ -22,3 +22,16 @@ void queue_counters_print(const struct queue_counters *c, struct sl_buf *out)
     QUEUE_COUNTERS(X)
 #undef X
 }
+
+void sl_histogram_print(const struct sl_histogram *h, struct sl_buf *out)
+{
+    print_one(out, "count", h->count);
+    print_one(out, "mean", h->count > 0 ? h->sum / h->count : 0);
+    print_one(out, "max", h->max);
+    for (uint32_t b = 0; b < SL_HISTOGRAM_BUCKETS; b++) {
+        if (h->bucket[b] == 0)
+            continue;
+        int err = sl_buf_printf(out, " le_%" PRIu64 "=%" PRIu64, UINT64_C(1) << b, h->bucket[b]);
+        (void)err;
+    }
+}

@@ -185,6 +185,8 @@ static void batch_succeeded(struct hub *h, struct batch *b)
 {
     h->counters.commits++;
     h->counters.records_written += b->live;
+    sl_histogram_add(&h->histograms.commit_records, b->live);
+    sl_histogram_add(&h->histograms.commit_us, b->took_us);
     for (uint32_t i = 0; i < b->n; i++) {
         struct batch_op *op = &b->ops[i];
         if (op->kind == BATCH_BODY) {

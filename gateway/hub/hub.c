@@ -278,6 +278,11 @@ struct gateway_counters *hub_counters(struct hub *h)
     return &h->counters;
 }
 
+const struct hub_histograms *hub_histograms(const struct hub *h)
+{
+    return &h->histograms;
+}
+
 uint32_t hub_n_queues(const struct hub *h)
 {
     return h->n_queues;

@@ -142,6 +142,7 @@ struct hub {
     struct hub_config cfg;
     struct sl_now now;
     struct gateway_counters counters;
+    struct hub_histograms histograms;
     uint64_t next_id, next_client, next_consumer;
     struct hub_queue *queues;
     uint32_t n_queues, cap_queues;

@@ -50,6 +50,8 @@ struct gateway {
     int deadline_fd;
     uint64_t deadline_us; /* what the timer is armed for */
     bool in_turn, touched;
+    uint64_t turn_began_us;
+    struct sl_histogram turn_us; /* what becomes ready during a turn waits for its end */
 
     /* stop.c */
     uv_signal_t signals[5];

@@ -31,6 +31,15 @@ static const char *health_name(enum hub_health h)
     return names[h];
 }
 
+static void log_histogram(const char *name, const struct sl_histogram *h)
+{
+    struct sl_buf line = { 0 };
+    sl_histogram_print(h, &line);
+    (void)!sl_buf_append(&line, "", 1);
+    sl_log(SL_INFO, "summary_histogram", "name=%s%s", name, (const char *)line.p);
+    sl_buf_fini(&line);
+}
+
 void summary_log(struct gateway *g)
 {
     struct sl_buf line = { 0 };
@@ -39,6 +48,9 @@ void summary_log(struct gateway *g)
     sl_log(SL_INFO, "summary", "store=%s connections=%u memory_bytes=%llu%s", health_name(hub_health(g->hub)),
            net_connections(g->net), (unsigned long long)hub_memory_bytes(g->hub), (const char *)line.p);
     sl_buf_fini(&line);
+    log_histogram("commit_records", &hub_histograms(g->hub)->commit_records);
+    log_histogram("commit_us", &hub_histograms(g->hub)->commit_us);
+    log_histogram("turn_us", &g->turn_us);
     for (uint32_t i = 0; i < hub_n_queues(g->hub); i++)
         log_queue(hub_queue(g->hub, i));
     for (uint32_t i = 0; i < pools_count(g->pools); i++)

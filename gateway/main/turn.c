@@ -30,6 +30,7 @@ void gateway_begin(void *arg)
         return;
     g->in_turn = true;
     struct sl_now now = gateway_now(g);
+    g->turn_began_us = now.mono_us;
     hub_begin(g->hub, &now);
 }
 
@@ -60,6 +61,7 @@ static void end_turn(struct gateway *g)
         pools_flush(g->pools);
     } while (g->touched); /* a write that failed told the hub of its peer's end */
     g->in_turn = false;
+    sl_histogram_add(&g->turn_us, clock_us(CLOCK_MONOTONIC) - g->turn_began_us);
     arm_deadline(g);
     stop_step(g);
 }

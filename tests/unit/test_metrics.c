@@ -32,6 +32,20 @@ static void every_gateway_counter_is_there(void **state)
     sl_buf_fini(&out);
 }
 
+static void a_histogram_keeps_each_value_under_its_power_of_two(void **state)
+{
+    (void)state;
+    static const uint64_t values[] = {0, 1, 2, 3, 4, 5, 8, 9, UINT64_C(1) << 40};
+    struct sl_histogram h = {0};
+    for (size_t i = 0; i < SL_COUNT(values); i++)
+        sl_histogram_add(&h, values[i]);
+    struct sl_buf out = {0};
+    sl_histogram_print(&h, &out);
+    assert_true(sl_bytes_is(sl_buf_view(&out), " count=9 mean=122167958645 max=1099511627776"
+                                               " le_1=2 le_2=1 le_4=2 le_8=2 le_16=1 le_2147483648=1"));
+    sl_buf_fini(&out);
+}
+
 static void a_full_buffer_holds_whole_counters_only(void **state)
 {
     (void)state;
@@ -48,6 +62,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_counters_are_printed_by_name_in_table_order),
         cmocka_unit_test(every_gateway_counter_is_there),
+        cmocka_unit_test(a_histogram_keeps_each_value_under_its_power_of_two),
         cmocka_unit_test(a_full_buffer_holds_whole_counters_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

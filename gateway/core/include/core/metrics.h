@@ -31,6 +31,26 @@ struct queue_counters {
 #undef X
 };
 
+/* How values are spread, in powers of two: bucket b counts those of at most 2^b
+ * that no lower bucket takes; the last one takes all above. */
+#define SL_HISTOGRAM_BUCKETS 32u
+struct sl_histogram {
+    uint64_t count, sum, max;
+    uint64_t bucket[SL_HISTOGRAM_BUCKETS];
+};
+
+static inline void sl_histogram_add(struct sl_histogram *h, uint64_t value)
+{
+    uint32_t b = value <= 1 ? 0 : 64 - (uint32_t)__builtin_clzll(value - 1);
+    h->bucket[b < SL_HISTOGRAM_BUCKETS ? b : SL_HISTOGRAM_BUCKETS - 1]++;
+    h->count++;
+    h->sum += value;
+    h->max = value > h->max ? value : h->max;
+}
+
+/* " count=3 mean=5 max=9 le_4=1 le_16=2": buckets without values are left out. */
+void sl_histogram_print(const struct sl_histogram *h, struct sl_buf *out);
+
 /* " accepted=1 refused=0 …" appended to out (a leading space each). */
 void gateway_counters_print(const struct gateway_counters *c, struct sl_buf *out);
 void queue_counters_print(const struct queue_counters *c, struct sl_buf *out);

@@ -175,6 +175,12 @@ bool hub_batch_stored(const struct hub *h, uint64_t seq);
 enum hub_health { HUB_OK, HUB_NO_SPACE /* intake waits for room */, HUB_BROKEN /* store failed: only a restart helps */ };
 enum hub_health hub_health(const struct hub *h);
 struct gateway_counters *hub_counters(struct hub *h);
+
+struct hub_histograms {
+    struct sl_histogram commit_records; /* per transaction */
+    struct sl_histogram commit_us;      /* transaction and sync */
+};
+const struct hub_histograms *hub_histograms(const struct hub *h);
 uint32_t hub_n_queues(const struct hub *h);
 struct queue *hub_queue(const struct hub *h, uint32_t index);
 uint64_t hub_memory_bytes(const struct hub *h);
