@@ -6,6 +6,7 @@ import servers
 from rows import ROWS
 
 AGAINST = {kind.name: kind.against for kind in servers.SERVERS}
+BEHIND = 0.9            # consumers that work less of what is published meanwhile fall behind
 EVENTS = {"faults": "connections broke", "refused": "refused", "unanswered": "never answered"}
 
 
@@ -57,6 +58,9 @@ def notes(mine):
     if extra:
         medians = {key: statistics.median(line["extra"][key] for line in mine if "extra" in line) for key in extra}
         said.append("; ".join(f"{key} {value:,.2f}" if value < 10 else f"{key} {value:,.0f}" for key, value in medians.items()))
+    behind = falling_behind(mine)
+    if behind is not None:
+        said.append(f"its consumers fell behind: {behind:,.0f} worked/s while this was published")
     for key, words in EVENTS.items():
         count = sum(line.get("findings", {}).get(key, 0) for line in mine)
         if count:
@@ -67,6 +71,13 @@ def notes(mine):
     if any(line.get("unsteady") for line in mine):
         said.append("the disk's speed changed within a measurement, each time it was repeated")
     return said
+
+
+def falling_behind(mine):
+    """What consumers worked while more was published than they took; None: they kept up, or stood still on purpose."""
+    found = [line["findings"] for line in mine if "consumers" in line.get("findings", {}) and "extra" not in line]
+    worked = [f["consumers"]["per_second"] for f in found if f["consumers"]["per_second"] < BEHIND * f["per_second"]]
+    return statistics.median(worked) if worked else None
 
 
 def print_row(name, lines):

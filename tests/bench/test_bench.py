@@ -129,6 +129,13 @@ class Table(unittest.TestCase):
         self.assertIn("7 never answered", text)
 
 
+    def test_consumers_that_fall_behind_are_told(self):
+        found = {"per_second": 250000, "consumers": {"per_second": 130000}}
+        self.assertIn("130,000 worked/s", said(table.print_table, [raw("redis", 250000, findings=found)]))
+        found["consumers"]["per_second"] = 249000
+        self.assertNotIn("behind", said(table.print_table, [raw("redis", 250000, findings=found)]))
+
+
 class Rooms(unittest.TestCase):
     def test_source_names_its_room(self):
         self.assertEqual(profile_rooms.source_room("/x/gateway/hub/publish.c"), "hub")
