@@ -58,14 +58,6 @@ void histogram_merge(struct histogram *into, const struct histogram *from)
         into->count[i] += from->count[i];
 }
 
-void histogram_subtract(struct histogram *h, const struct histogram *earlier)
-{
-    h->total -= earlier->total;
-    h->sum -= earlier->sum;
-    for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++)
-        h->count[i] -= earlier->count[i];
-}
-
 /* How many values make up this share: at least one, rounded up. */
 static uint64_t rank_of(const struct histogram *h, double share)
 {

@@ -20,6 +20,7 @@ struct header {
     uint64_t magic, run;
     _Atomic uint32_t seats;
     uint32_t connections;
+    _Atomic uint64_t measured_from_ns; /* 0: not yet */
 };
 
 struct ledger {
@@ -170,6 +171,17 @@ enum ledger_sight ledger_see(struct ledger *l, uint32_t connection, uint64_t seq
 enum ledger_sight ledger_fail(struct ledger *l, uint32_t connection, uint64_t sequence)
 {
     return sight_of(set_bit(l, connection, FAILED, sequence));
+}
+
+void ledger_measure_from(struct ledger *l, uint64_t from_ns)
+{
+    atomic_store_explicit(&header_of(l)->measured_from_ns, from_ns, memory_order_relaxed);
+}
+
+bool ledger_is_measured(const struct ledger *l, uint64_t sent_ns)
+{
+    uint64_t from = atomic_load_explicit(&header_of(l)->measured_from_ns, memory_order_relaxed);
+    return from != 0 && sent_ns >= from;
 }
 
 struct ledger_seat *ledger_seat(struct ledger *l)

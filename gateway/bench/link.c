@@ -129,7 +129,8 @@ void link_fill(struct load *l, struct link *k, uint64_t now_ns)
         uint64_t meant = now_ns;
         if (l->o.rate > 0) {
             meant = pace_time(l, k->number, k->sent);
-            histogram_record(&l->lateness, now_ns > meant ? now_ns - meant : 0);
+            if (meant >= l->measured_from_ns)
+                histogram_record(&l->lateness, now_ns > meant ? now_ns - meant : 0);
         }
         append_message(l, k, meant);
         if (l->to_send != UINT64_MAX)
@@ -170,7 +171,8 @@ static bool settle(struct load *l, struct link *k, uint32_t slot, bool good)
         return true;
     }
     l->counts.answered++;
-    histogram_record(&l->latency, now > meant ? now - meant : 0);
+    if (meant >= l->measured_from_ns) /* what was meant to be sent while warming is in no figure */
+        histogram_record(&l->latency, now > meant ? now - meant : 0);
     if (l->ledger != NULL)
         ledger_answered(l->ledger, k->number, sequence_in(l, k, slot));
     return true;

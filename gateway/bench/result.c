@@ -45,8 +45,10 @@ void result_begin(struct load *l, uint64_t now)
 {
     memset(&l->latency, 0, sizeof l->latency);
     memset(&l->lateness, 0, sizeof l->lateness);
-    if (l->ledger != NULL)
+    if (l->ledger != NULL) {
         ledger_sum(l->ledger, &l->seen_base);
+        ledger_measure_from(l->ledger, now);
+    }
     l->base = l->counts;
     l->measured_from_ns = now;
     l->cpu_from_us = cpu_us();
@@ -86,7 +88,7 @@ static void find(struct load *l, struct findings *f)
     memset(f, 0, sizeof *f);
     f->connect_s = l->connected_ns == 0 ? 0 : (double)(l->connected_ns - l->began_ns) / 1e9;
     f->seconds = (double)(l->measured_to_ns - l->measured_from_ns) / 1e9;
-    f->answered = l->latency.total; /* since measuring began, the last ones after its end */
+    f->answered = l->counts.answered - l->base.answered; /* the last ones after its end */
     uint64_t within = l->measured_answers;
     if (f->seconds > 0)
         f->per_second = (double)within / f->seconds;
@@ -99,7 +101,6 @@ static void find(struct load *l, struct findings *f)
     if (l->seen_end.last_ns > l->measured_to_ns && l->measured_to_ns > 0)
         f->drain_s = (double)(l->seen_end.last_ns - l->measured_to_ns) / 1e9;
     f->seen_latency = l->seen_end.latency;
-    histogram_subtract(&f->seen_latency, &l->seen_base.latency);
     result_judge(l, &f->verdict);
 }
 

@@ -184,7 +184,8 @@ static void note(struct witness *w, const struct stamp *s, uint64_t now, bool fi
     if (sight == LEDGER_REPEATED || !first_delivery)
         return;
     w->seat->out_of_order += late;
-    histogram_record(&w->seat->latency, now > s->sent_ns ? now - s->sent_ns : 0);
+    if (w->ledger == NULL || ledger_is_measured(w->ledger, s->sent_ns))
+        histogram_record(&w->seat->latency, now > s->sent_ns ? now - s->sent_ns : 0);
 }
 
 enum witness_verdict witness_see(struct witness *w, struct sl_bytes payload, uint32_t attempt)

@@ -98,6 +98,7 @@ static void a_witness_tells_order_repetition_and_strangers(void **state)
     struct witness *w = witness_new(&(struct witness_options){ .ledger = path });
     static const uint64_t order[] = { 0, 1, 3, 2, 3, 4 };
     struct ledger_seat *s = SL_NEW(struct ledger_seat);
+    ledger_measure_from(all, 1);
     for (size_t i = 0; i < SL_COUNT(order); i++)
         assert_int_equal(see(w, order[i], 1), WITNESS_ACK);
     assert_int_equal(witness_see(w, sl_str("not one of ours, although it is long enough"), 1),
@@ -108,6 +109,35 @@ static void a_witness_tells_order_repetition_and_strangers(void **state)
     assert_int_equal(s->repeated, 1);
     assert_int_equal(s->foreign, 1);
     assert_int_equal(s->latency.total, 5);
+    sl_free(s);
+    witness_free(w);
+    ledger_free(all);
+}
+
+static enum witness_verdict see_sent_at(struct witness *w, uint64_t sequence, uint64_t sent_ns)
+{
+    uint8_t payload[40] = { 0 };
+    stamp_write(payload, &(struct stamp){ 0, 9, sequence, sent_ns });
+    return witness_see(w, sl_bytes_of(payload, sizeof payload), 1);
+}
+
+/* The older message would have the larger latency. */
+static void what_was_sent_while_warming_has_no_part_in_the_latency(void **state)
+{
+    (void)state;
+    struct ledger *all = fresh(9, 1);
+    struct witness *w = witness_new(&(struct witness_options){ .ledger = path });
+    struct ledger_seat *s = SL_NEW(struct ledger_seat);
+    uint64_t from = UINT64_C(1) << 62; /* later than any clock: its latency is 0 */
+    assert_int_equal(see_sent_at(w, 0, from), WITNESS_ACK);
+    ledger_measure_from(all, from);
+    assert_int_equal(see_sent_at(w, 1, from - 1), WITNESS_ACK);
+    assert_int_equal(see_sent_at(w, 2, 1), WITNESS_ACK);
+    assert_int_equal(see_sent_at(w, 3, from), WITNESS_ACK);
+    ledger_sum(all, s);
+    assert_int_equal(s->received, 4);
+    assert_int_equal(s->latency.total, 1);
+    assert_int_equal(s->latency.max, 0);
     sl_free(s);
     witness_free(w);
     ledger_free(all);
@@ -144,6 +174,7 @@ int main(void)
         cmocka_unit_test(a_repetition_is_found_across_consumers),
         cmocka_unit_test(another_runs_ledger_is_not_attached),
         cmocka_unit_test(a_witness_tells_order_repetition_and_strangers),
+        cmocka_unit_test(what_was_sent_while_warming_has_no_part_in_the_latency),
         cmocka_unit_test(a_failure_on_purpose_happens_once_and_is_not_seen),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -19,8 +19,6 @@ struct histogram {
 
 void histogram_record(struct histogram *h, uint64_t value);
 void histogram_merge(struct histogram *into, const struct histogram *from);
-/* Takes away what `h` held at an earlier moment; max and min stay as they are. */
-void histogram_subtract(struct histogram *h, const struct histogram *earlier);
 /* The smallest bucket end that at least this share (0 to 1) of the values does
  * not pass; 0 when empty. Never over the largest value recorded. */
 uint64_t histogram_quantile(const struct histogram *h, double share);

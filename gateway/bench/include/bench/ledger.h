@@ -26,7 +26,8 @@ struct ledger_seat {
     uint64_t foreign; /* not stamped, or of another run */
     uint64_t untracked;
     uint64_t first_ns, last_ns;
-    struct histogram latency; /* from the stamp to the consumer, first deliveries only */
+    struct histogram
+        latency; /* from the stamp to the consumer; first deliveries, measured ones only */
 };
 
 struct ledger_verdict {
@@ -50,6 +51,10 @@ enum ledger_sight ledger_see(struct ledger *l, uint32_t connection, uint64_t seq
 /* To fail a message once, whoever gets it and whether or not the server tells
  * that it came before: only LEDGER_FIRST is to fail. */
 enum ledger_sight ledger_fail(struct ledger *l, uint32_t connection, uint64_t sequence);
+
+/* The generator's: measuring starts. What was meant to be sent before has no part in latencies. */
+void ledger_measure_from(struct ledger *l, uint64_t from_ns);
+bool ledger_is_measured(const struct ledger *l, uint64_t sent_ns);
 
 /* The consumer's own. */
 struct ledger_seat *ledger_seat(struct ledger *l);
