@@ -3,30 +3,23 @@
 
 static void on_accept_timer(uv_timer_t *t)
 {
-    struct net *n = t->data;
-    for (struct listener *l = n->listeners; l != NULL; l = l->next) {
-        if (l->waiting && l->open && net_may_accept(n)) {
-            l->waiting = false;
-            conn_accept(l);
-        }
-    }
+    listeners_resume(t->data);
+}
+
+/* Until the next second begins. */
+void net_retry_accepts(struct net *n)
+{
+    uv_timer_start(&n->accept_timer, on_accept_timer, 1000 - uv_now(n->cfg.loop) % 1000, 0);
 }
 
 bool net_may_accept(struct net *n)
 {
-    uint64_t now = uv_now(n->cfg.loop);
-    if (n->cfg.accept_rate == 0)
-        return true;
-    if (now / 1000 != n->accept_second) {
-        n->accept_second = now / 1000;
+    uint64_t second = uv_now(n->cfg.loop) / 1000;
+    if (second != n->accept_second) {
+        n->accept_second = second;
         n->accepted = 0;
     }
-    if (n->accepted < n->cfg.accept_rate) {
-        n->accepted++;
-        return true;
-    }
-    uv_timer_start(&n->accept_timer, on_accept_timer, 1000 - now % 1000, 0);
-    return false;
+    return n->cfg.accept_rate == 0 || n->accepted < n->cfg.accept_rate;
 }
 
 struct net *net_new(const struct net_config *cfg)
@@ -37,6 +30,7 @@ struct net *net_new(const struct net_config *cfg)
     uv_timer_init(cfg->loop, &n->accept_timer);
     n->accept_timer.data = n;
     uv_unref((uv_handle_t *)&n->accept_timer);
+    poll_open(n);
     return n;
 }
 
@@ -45,7 +39,7 @@ void net_flush(struct net *n)
     struct hub_client *client;
     while ((client = hub_next_dirty(n->cfg.hub)) != NULL)
         conn_update(hub_client_arg(client));
-    conn_read_on(n);
+    conns_reap(n);
 }
 
 void net_stop_accepting(struct net *n)
@@ -53,11 +47,8 @@ void net_stop_accepting(struct net *n)
     if (n->stopped)
         return;
     n->stopped = true;
-    for (struct listener *l = n->listeners; l != NULL; l = l->next) {
-        if (l->open)
-            uv_close(&l->u.handle, NULL);
-        l->open = false;
-    }
+    for (struct listener *l = n->listeners; l != NULL; l = l->next)
+        listener_close(l);
 }
 
 void net_close(struct net *n)
@@ -68,6 +59,7 @@ void net_close(struct net *n)
         next = c->next;
         conn_close(c);
     }
+    poll_close(n);
 }
 
 void net_free(struct net *n)
@@ -75,6 +67,7 @@ void net_free(struct net *n)
     if (n == NULL)
         return;
     SL_ASSERT(n->n_conns == 0);
+    conns_reap(n);
     while (n->listeners != NULL) {
         struct listener *l = n->listeners;
         n->listeners = l->next;
