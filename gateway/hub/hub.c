@@ -311,7 +311,7 @@ void hub_check(const struct hub *h)
     const struct hub_client *c;
     size_t pos = 0;
     while ((c = sl_idmap_next(&h->clients, &pos)) != NULL) {
-        SL_ASSERT(c->waiting == (c->park.n > 0));
+        SL_ASSERT(c->parked == NULL || c->parked->park.n > 0);
         SL_ASSERT(c->session == NULL || c->session->holder == c->id);
     }
     uint32_t live = 0;

@@ -71,6 +71,18 @@ struct park {
     uint64_t bytes;
 };
 
+/* A client's, while something is parked. */
+struct client_park {
+    struct park park;
+    struct hub_client *prev, *next; /* list of the clients that have one */
+};
+
+/* A half-received packet's, while there is one. */
+struct partial {
+    size_t bytes;
+    struct hub_client *prev, *next; /* list of the clients that have one */
+};
+
 /* STOMP: messages of an open transaction. */
 struct transaction {
     struct transaction *next;
@@ -87,6 +99,7 @@ struct will {
     uint64_t expiry_ms; /* from when it is published */
 };
 
+/* Most are idle: what only some need, or only at times, is allocated then. */
 struct hub_client {
     struct hub *h;
     const struct hub_listener *l;
@@ -97,14 +110,12 @@ struct hub_client {
     struct will *will;           /* NULL: none */
     char *client_id, *user;      /* client_id: STOMP only, else the session's */
     struct transaction *transactions;
-    struct park park;
+    struct client_park *parked;  /* NULL: nothing is */
+    struct partial *partial;     /* NULL: none */
     struct sl_timer timer;
     struct hub_client *dirty_next;
-    struct hub_client *waiting_prev, *waiting_next; /* list of those with parked offers */
-    struct hub_client *partial_prev, *partial_next; /* list of those with a half-received packet */
-    size_t partial_bytes;
     uint8_t protocol;            /* enum message_protocol */
-    bool connected, dirty, closing, paused, waiting;
+    bool connected, dirty, closing, paused;
     bool stirred; /* its session may have events without new input */
     char peer[];
 };

@@ -134,7 +134,7 @@ void offer_take(struct hub *h, struct hub_client *c, struct offer *o)
     enum queue_admission a = h->draining ? QUEUE_WAIT : offer_admission(h, o);
     if (a == QUEUE_REFUSE)
         refuse(h, c, o, PROTO_REFUSED_QUOTA);
-    else if (a == QUEUE_ADMIT && (c == NULL || c->park.n == 0))
+    else if (a == QUEUE_ADMIT && (c == NULL || c->parked == NULL))
         offer_enter(h, c, o);
     else if (o->qos == 0 && o->token == 0 && hub_memory_bytes(h) >= h->cfg.memory_bytes)
         refuse(h, c, o, PROTO_REFUSED_QUOTA); /* QoS 0 is the first to be shed (decision 6) */

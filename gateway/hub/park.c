@@ -25,40 +25,45 @@ static struct parked *pop(struct park *park)
     return p;
 }
 
-static void waiting_add(struct hub *h, struct hub_client *c)
+static struct park *park_of(struct hub *h, struct hub_client *c)
 {
-    if (c->waiting)
-        return;
-    c->waiting = true;
-    c->waiting_next = NULL;
-    c->waiting_prev = h->waiting_tail;
+    if (c->parked != NULL)
+        return &c->parked->park;
+    c->parked = SL_NEW(struct client_park);
+    c->parked->prev = h->waiting_tail;
     if (h->waiting_tail != NULL)
-        h->waiting_tail->waiting_next = c;
+        h->waiting_tail->parked->next = c;
     else
         h->waiting = c;
     h->waiting_tail = c;
+    return &c->parked->park;
 }
 
-static void waiting_remove(struct hub *h, struct hub_client *c)
+/* It is empty. */
+static void park_end(struct hub *h, struct hub_client *c)
 {
-    if (!c->waiting)
-        return;
-    c->waiting = false;
-    if (c->waiting_prev != NULL)
-        c->waiting_prev->waiting_next = c->waiting_next;
+    struct client_park *p = c->parked;
+    SL_ASSERT(p->park.n == 0);
+    if (p->prev != NULL)
+        p->prev->parked->next = p->next;
     else
-        h->waiting = c->waiting_next;
-    if (c->waiting_next != NULL)
-        c->waiting_next->waiting_prev = c->waiting_prev;
+        h->waiting = p->next;
+    if (p->next != NULL)
+        p->next->parked->prev = p->prev;
     else
-        h->waiting_tail = c->waiting_prev;
+        h->waiting_tail = p->prev;
+    c->parked = NULL;
+    sl_free(p);
 }
 
 /* Over the memory limit one parked offer is enough. */
 bool park_full(const struct hub_client *c)
 {
-    bool short_of_memory = c->park.n > 0 && hub_memory_bytes(c->h) >= c->h->cfg.memory_bytes;
-    return short_of_memory || c->park.n >= c->l->park_max || c->park.bytes >= c->l->park_bytes;
+    if (c->parked == NULL)
+        return false;
+    const struct park *park = &c->parked->park;
+    bool short_of_memory = hub_memory_bytes(c->h) >= c->h->cfg.memory_bytes;
+    return short_of_memory || park->n >= c->l->park_max || park->bytes >= c->l->park_bytes;
 }
 
 void park_push(struct hub *h, struct hub_client *c, const struct offer *o)
@@ -67,10 +72,8 @@ void park_push(struct hub *h, struct hub_client *c, const struct offer *o)
     p->offer = *o;
     p->bytes = sizeof *p + offer_bytes(o);
     h->counters.publishes_parked++;
-    push(c != NULL ? &c->park : &h->ownerless, p);
+    push(c != NULL ? park_of(h, c) : &h->ownerless, p);
     h->parked_bytes += p->bytes;
-    if (c != NULL)
-        waiting_add(h, c);
 }
 
 /* One offer of this park enters, if its turn has come. */
@@ -87,8 +90,8 @@ static bool admit_one(struct hub *h, struct park *park, struct hub_client *c)
 
 static void client_drained(struct hub *h, struct hub_client *c)
 {
-    if (c->park.n == 0)
-        waiting_remove(h, c);
+    if (c->parked->park.n == 0)
+        park_end(h, c);
     if (c->paused && !park_full(c))
         client_pump(c);
 }
@@ -104,8 +107,8 @@ void park_retry(struct hub *h)
         moved = admit_one(h, &h->ownerless, NULL);
         struct hub_client *next;
         for (struct hub_client *c = h->waiting; c != NULL; c = next) {
-            next = c->waiting_next;
-            if (admit_one(h, &c->park, c)) {
+            next = c->parked->next;
+            if (admit_one(h, &c->parked->park, c)) {
                 moved = true;
                 client_drained(h, c);
             }
@@ -117,13 +120,14 @@ void park_refuse(struct hub *h)
 {
     while (h->waiting != NULL) {
         struct hub_client *c = h->waiting;
-        while (c->park.n > 0) {
-            struct parked *p = pop(&c->park);
+        struct park *park = &c->parked->park;
+        while (park->n > 0) {
+            struct parked *p = pop(park);
             h->parked_bytes -= p->bytes;
             offer_take(h, c, &p->offer); /* the store is broken: it refuses */
             sl_free(p);
         }
-        waiting_remove(h, c);
+        park_end(h, c);
         c->stirred = true;
         client_dirty(c);
     }
@@ -134,8 +138,11 @@ void park_refuse(struct hub *h)
  * parks and leaves again and again must not fill it. */
 void park_forget(struct hub *h, struct hub_client *c)
 {
-    while (c->park.n > 0) {
-        struct parked *p = pop(&c->park);
+    if (c->parked == NULL)
+        return;
+    struct park *park = &c->parked->park;
+    while (park->n > 0) {
+        struct parked *p = pop(park);
         bool keep = (c->protocol == MESSAGE_STOMP || p->offer.qos == 0) && hub_memory_bytes(h) < h->cfg.memory_bytes;
         if (keep && !p->offer.echo) {
             p->offer.token = 0;
@@ -148,5 +155,5 @@ void park_forget(struct hub *h, struct hub_client *c)
         offer_drop(&p->offer);
         sl_free(p);
     }
-    waiting_remove(h, c);
+    park_end(h, c);
 }

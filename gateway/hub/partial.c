@@ -6,25 +6,27 @@
 
 #define SMALL_SHARE 16u
 
-static void unlist(struct hub *h, struct hub_client *c)
+static void end_partial(struct hub *h, struct hub_client *c)
 {
-    if (c->partial_prev != NULL)
-        c->partial_prev->partial_next = c->partial_next;
+    struct partial *p = c->partial;
+    if (p->prev != NULL)
+        p->prev->partial->next = p->next;
     else
-        h->partial = c->partial_next;
-    if (c->partial_next != NULL)
-        c->partial_next->partial_prev = c->partial_prev;
+        h->partial = p->next;
+    if (p->next != NULL)
+        p->next->partial->prev = p->prev;
     else
-        h->partial_tail = c->partial_prev;
-    c->partial_prev = c->partial_next = NULL;
+        h->partial_tail = p->prev;
+    c->partial = NULL;
+    sl_free(p);
 }
 
-static void enlist(struct hub *h, struct hub_client *c)
+static void begin_partial(struct hub *h, struct hub_client *c)
 {
-    c->partial_prev = h->partial_tail;
-    c->partial_next = NULL;
+    c->partial = SL_NEW(struct partial);
+    c->partial->prev = h->partial_tail;
     if (h->partial_tail != NULL)
-        h->partial_tail->partial_next = c;
+        h->partial_tail->partial->next = c;
     else
         h->partial = c;
     h->partial_tail = c;
@@ -33,22 +35,25 @@ static void enlist(struct hub *h, struct hub_client *c)
 void partial_set(struct hub_client *c, size_t bytes)
 {
     struct hub *h = c->h;
-    if (bytes == c->partial_bytes)
+    size_t before = c->partial == NULL ? 0 : c->partial->bytes;
+    if (bytes == before)
         return;
-    if (c->partial_bytes == 0)
-        enlist(h, c);
-    else if (bytes == 0)
-        unlist(h, c);
     h->partial_bytes += bytes;
-    h->partial_bytes -= c->partial_bytes;
-    c->partial_bytes = bytes;
+    h->partial_bytes -= before;
+    if (bytes == 0) {
+        end_partial(h, c);
+        return;
+    }
+    if (before == 0)
+        begin_partial(h, c);
+    c->partial->bytes = bytes;
 }
 
 void partial_enforce(struct hub *h)
 {
     while (hub_memory_bytes(h) > h->cfg.memory_bytes && h->partial_bytes > h->cfg.memory_bytes / SMALL_SHARE) {
         struct hub_client *c = h->partial;
-        sl_log(SL_WARN, "memory_limit", "peer=%s partial_bytes=%zu action=\"closed: its packet has been incomplete for longest\"", c->peer, c->partial_bytes);
+        sl_log(SL_WARN, "memory_limit", "peer=%s partial_bytes=%zu action=\"closed: its packet has been incomplete for longest\"", c->peer, c->partial->bytes);
         hub_client_bye(c, PROTO_BYE_QUOTA);
         partial_set(c, 0);
     }
