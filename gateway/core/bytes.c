@@ -59,7 +59,7 @@ static void buf_grow(struct sl_buf *b, size_t cap)
 
 /* Moves the content only when at least as much room comes free as is moved, so
  * that a byte is moved a constant number of times; at the maximum always. */
-static void buf_make_room(struct sl_buf *b, size_t need, size_t limit)
+static void buf_fit(struct sl_buf *b, size_t need, size_t limit)
 {
     size_t doubled = b->cap > limit / 2 ? limit : b->cap * 2;
     size_t cap = need > doubled ? need : doubled;
@@ -71,21 +71,15 @@ static void buf_make_room(struct sl_buf *b, size_t need, size_t limit)
         buf_grow(b, cap);
 }
 
-uint8_t *sl_buf_reserve(struct sl_buf *b, size_t n)
+uint8_t *sl_buf_make_room(struct sl_buf *b, size_t n)
 {
     size_t limit = b->max > 0 ? b->max : SIZE_MAX;
     size_t len = sl_buf_len(b);
     if (n > limit - len)
         return NULL;
     if (b->p == NULL || n > b->cap - b->end)
-        buf_make_room(b, len + n, limit);
+        buf_fit(b, len + n, limit);
     return b->p + b->end;
-}
-
-void sl_buf_commit(struct sl_buf *b, size_t n)
-{
-    SL_ASSERT(n <= b->cap - b->end);
-    b->end += n;
 }
 
 int sl_buf_append(struct sl_buf *b, const void *p, size_t n)
@@ -130,78 +124,4 @@ int sl_buf_printf(struct sl_buf *b, const char *fmt, ...)
     va_end(again);
     va_end(args);
     return err;
-}
-
-void sl_buf_consume(struct sl_buf *b, size_t n)
-{
-    SL_ASSERT(n <= sl_buf_len(b));
-    b->start += n;
-    if (b->start == b->end)
-        sl_buf_clear(b);
-}
-
-void sl_buf_clear(struct sl_buf *b)
-{
-    b->start = 0;
-    b->end = 0;
-}
-
-/* The next n bytes, or NULL and the reader is bad. */
-static const uint8_t *rd_take(struct sl_reader *r, size_t n)
-{
-    if (SL_UNLIKELY(r->bad || sl_reader_left(r) < n)) {
-        r->bad = true;
-        return NULL;
-    }
-    const uint8_t *p = r->p;
-    r->p += n;
-    return p;
-}
-
-uint8_t sl_rd_u8(struct sl_reader *r)
-{
-    const uint8_t *p = rd_take(r, 1);
-    return p == NULL ? 0 : p[0];
-}
-
-uint16_t sl_rd_u16be(struct sl_reader *r)
-{
-    const uint8_t *p = rd_take(r, 2);
-    return p == NULL ? 0 : sl_ld_u16be(p);
-}
-
-uint32_t sl_rd_u32be(struct sl_reader *r)
-{
-    const uint8_t *p = rd_take(r, 4);
-    return p == NULL ? 0 : sl_ld_u32be(p);
-}
-
-uint16_t sl_rd_u16le(struct sl_reader *r)
-{
-    const uint8_t *p = rd_take(r, 2);
-    return p == NULL ? 0 : sl_ld_u16le(p);
-}
-
-uint32_t sl_rd_u32le(struct sl_reader *r)
-{
-    const uint8_t *p = rd_take(r, 4);
-    return p == NULL ? 0 : sl_ld_u32le(p);
-}
-
-uint64_t sl_rd_u64le(struct sl_reader *r)
-{
-    const uint8_t *p = rd_take(r, 8);
-    return p == NULL ? 0 : sl_ld_u64le(p);
-}
-
-struct sl_bytes sl_rd_bytes(struct sl_reader *r, size_t n)
-{
-    if (SL_UNLIKELY(r->bad || sl_reader_left(r) < n)) {
-        r->bad = true;
-        return SL_BYTES_NONE;
-    }
-    struct sl_bytes v = {r->p, n};
-    if (n > 0)
-        r->p += n;
-    return v;
 }

@@ -66,12 +66,3 @@ uint64_t sl_hash(struct sl_bytes in)
         sip_round(&s);
     return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
 }
-
-/* One multiplication between two folds: the first lets the high bits (the boot
- * number of ids) take part, the second brings them down to where tables look. */
-uint64_t sl_hash_u64(uint64_t v)
-{
-    v ^= v >> 32;
-    v *= UINT64_C(0x9e3779b97f4a7c15);
-    return v ^ v >> 29;
-}

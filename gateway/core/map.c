@@ -35,21 +35,6 @@ void sl_idmap_fini(struct sl_idmap *m)
     *m = (struct sl_idmap){NULL, 0, 0};
 }
 
-/* The slot of the key, or the empty one where it belongs. */
-static struct sl_idmap_slot *idmap_find(const struct sl_idmap *m, uint64_t key)
-{
-    size_t mask = m->cap - 1;
-    size_t i = (size_t)sl_hash_u64(key) & mask;
-    while (m->slots[i].value != NULL && m->slots[i].key != key)
-        i = (i + 1) & mask;
-    return &m->slots[i];
-}
-
-void *sl_idmap_get(const struct sl_idmap *m, uint64_t key)
-{
-    return m->used == 0 ? NULL : idmap_find(m, key)->value;
-}
-
 static void idmap_grow(struct sl_idmap *m)
 {
     struct sl_idmap old = *m;
@@ -57,7 +42,7 @@ static void idmap_grow(struct sl_idmap *m)
     m->slots = sl_calloc(m->cap, sizeof *m->slots);
     for (size_t i = 0; i < old.cap; i++) {
         if (old.slots[i].value != NULL)
-            *idmap_find(m, old.slots[i].key) = old.slots[i];
+            *sl_idmap_find(m, old.slots[i].key) = old.slots[i];
     }
     sl_free(old.slots);
 }
@@ -67,7 +52,7 @@ void sl_idmap_put(struct sl_idmap *m, uint64_t key, void *value)
     SL_ASSERT(value != NULL);
     if (is_loaded(m->used, m->cap))
         idmap_grow(m);
-    struct sl_idmap_slot *slot = idmap_find(m, key);
+    struct sl_idmap_slot *slot = sl_idmap_find(m, key);
     if (slot->value == NULL)
         m->used++;
     *slot = (struct sl_idmap_slot){key, value};
@@ -77,7 +62,7 @@ void *sl_idmap_del(struct sl_idmap *m, uint64_t key)
 {
     if (m->used == 0)
         return NULL;
-    struct sl_idmap_slot *slot = idmap_find(m, key);
+    struct sl_idmap_slot *slot = sl_idmap_find(m, key);
     void *value = slot->value;
     if (value == NULL)
         return NULL;

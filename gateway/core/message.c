@@ -1,33 +1,25 @@
 #include "core/message.h"
 
-#include "core/alloc.h"
+#include "core/block.h"
 
-/* Places in the record; the table in message.h is the specification. */
+/* Places in the record, beside those in message.h. */
 enum {
     AT_VERSION = 0,
     AT_PROTOCOL = 1,
-    AT_QOS = 2,
-    AT_PRIORITY = 3,
-    AT_FLAGS = 4,
     AT_N_HEADERS = 6,
-    AT_ID = 8,
-    AT_ACCEPTED = 16,
-    AT_DELIVER = 24,
-    AT_EXPIRES = 32,
     AT_LENGTHS = 40, /* eight u16 */
     AT_HEADERS = 56,
     AT_PAYLOAD = 60,
 };
 
 #define RECORD_VERSION 1u
-#define SHORT_FIELDS   8
 #define HEADER_FIXED   4u
 
 /* Lengths are summed in 64 bits, where they cannot overflow. */
 static uint64_t short_bytes(const uint8_t *record)
 {
     uint64_t sum = 0;
-    for (size_t i = 0; i < SHORT_FIELDS; i++)
+    for (size_t i = 0; i < MESSAGE_SHORT_FIELDS; i++)
         sum += sl_ld_u16le(record + AT_LENGTHS + 2 * i);
     return sum;
 }
@@ -72,34 +64,39 @@ static uint8_t *write_headers(uint8_t *p, const struct message_parts *parts)
 
 static struct message *message_alloc(size_t record_bytes)
 {
-    struct message *m = sl_alloc(sizeof *m + record_bytes);
+    struct message *m = sl_block_alloc(sizeof *m + record_bytes);
     *m = (struct message){.refs = 1, .record_bytes = (uint32_t)record_bytes};
     return m;
 }
 
+/* Bytes of the record before the payload. */
+static uint64_t bytes_before_payload(const struct message_parts *parts, uint64_t headers)
+{
+    size_t all = 0, any = 0;
+    for (size_t i = 0; i < MESSAGE_SHORT_FIELDS; i++) {
+        all += parts->fields[i].n;
+        any |= parts->fields[i].n;
+    }
+    SL_ASSERT(any <= UINT16_MAX);
+    SL_ASSERT(parts->n_headers <= UINT16_MAX && parts->qos <= 2 && parts->priority <= 9);
+    return MESSAGE_RECORD_FIXED + headers + all;
+}
+
 struct message *message_new(const struct message_parts *parts)
 {
-    const struct sl_bytes fields[SHORT_FIELDS] = {
-        parts->topic,       parts->client_id, parts->user,   parts->content_type,
-        parts->correlation, parts->reply_to,  parts->job_id, parts->dedup_id,
-    };
-    uint64_t headers = header_block_bytes(parts);
-    uint64_t total = MESSAGE_RECORD_FIXED + headers;
-    for (size_t i = 0; i < SHORT_FIELDS; i++) {
-        SL_ASSERT(fields[i].n <= UINT16_MAX);
-        total += fields[i].n;
-    }
+    uint64_t headers = parts->n_headers > 0 ? header_block_bytes(parts) : 0;
+    uint64_t total = bytes_before_payload(parts, headers);
     SL_ASSERT(parts->payload.n <= UINT32_MAX && total + parts->payload.n <= UINT32_MAX);
-    SL_ASSERT(parts->n_headers <= UINT16_MAX && parts->qos <= 2 && parts->priority <= 9);
 
     struct message *m = message_alloc((size_t)total + parts->payload.n);
-    uint8_t *p = write_fixed(m->record, parts);
-    for (size_t i = 0; i < SHORT_FIELDS; i++)
-        p = sl_wr_u16le(p, (uint16_t)fields[i].n);
-    p = sl_wr_u32le(p, (uint32_t)headers);
-    p = sl_wr_u32le(p, (uint32_t)parts->payload.n);
-    for (size_t i = 0; i < SHORT_FIELDS; i++)
-        p = sl_wr_bytes(p, fields[i]);
+    uint8_t *length = write_fixed(m->record, parts);
+    uint8_t *p = m->record + MESSAGE_RECORD_FIXED;
+    for (size_t i = 0; i < MESSAGE_SHORT_FIELDS; i++) {
+        length = sl_wr_u16le(length, (uint16_t)parts->fields[i].n);
+        p = sl_wr_bytes(p, parts->fields[i]);
+    }
+    length = sl_wr_u32le(length, (uint32_t)headers);
+    (void)sl_wr_u32le(length, (uint32_t)parts->payload.n);
     p = write_headers(p, parts);
     (void)sl_wr_bytes(p, parts->payload);
     return m;
@@ -131,7 +128,7 @@ bool message_record_valid(struct sl_bytes record)
     if (record.n < MESSAGE_RECORD_FIXED || record.n > UINT32_MAX)
         return false;
     const uint8_t *p = record.p;
-    if (p[AT_VERSION] != RECORD_VERSION || p[AT_QOS] > 2 || p[AT_PRIORITY] > 9)
+    if (p[AT_VERSION] != RECORD_VERSION || p[MESSAGE_AT_QOS] > 2 || p[MESSAGE_AT_PRIORITY] > 9)
         return false;
     uint64_t headers_at = MESSAGE_RECORD_FIXED + short_bytes(p);
     uint64_t headers = sl_ld_u32le(p + AT_HEADERS);
@@ -141,54 +138,9 @@ bool message_record_valid(struct sl_bytes record)
                               sl_ld_u16le(p + AT_N_HEADERS));
 }
 
-struct message *message_ref(struct message *m)
+void message_free(struct message *m)
 {
-    SL_ASSERT(m->refs > 0 && m->refs < UINT32_MAX);
-    m->refs++;
-    return m;
-}
-
-void message_unref(struct message *m)
-{
-    SL_ASSERT(m->refs > 0);
-    if (--m->refs == 0)
-        sl_free(m);
-}
-
-void message_set_id(struct message *m, uint64_t id, uint64_t accepted_at)
-{
-    (void)sl_wr_u64le(m->record + AT_ID, id);
-    (void)sl_wr_u64le(m->record + AT_ACCEPTED, accepted_at);
-}
-
-uint64_t message_id(const struct message *m)
-{
-    return sl_ld_u64le(m->record + AT_ID);
-}
-
-uint8_t message_qos(const struct message *m)
-{
-    return m->record[AT_QOS];
-}
-
-uint8_t message_priority(const struct message *m)
-{
-    return m->record[AT_PRIORITY];
-}
-
-uint8_t message_flags(const struct message *m)
-{
-    return m->record[AT_FLAGS];
-}
-
-uint64_t message_expires_at(const struct message *m)
-{
-    return sl_ld_u64le(m->record + AT_EXPIRES);
-}
-
-uint64_t message_deliver_at(const struct message *m)
-{
-    return sl_ld_u64le(m->record + AT_DELIVER);
+    sl_block_free(m, message_bytes(m));
 }
 
 struct sl_bytes message_payload(const struct message *m)
@@ -206,24 +158,20 @@ void message_view(struct sl_bytes record, struct message_parts *out)
 {
     const uint8_t *p = record.p;
     *out = (struct message_parts){
-        .id = sl_ld_u64le(p + AT_ID),
+        .id = sl_ld_u64le(p + MESSAGE_AT_ID),
         .protocol = (enum message_protocol)p[AT_PROTOCOL],
-        .qos = p[AT_QOS],
-        .priority = p[AT_PRIORITY],
-        .flags = p[AT_FLAGS],
-        .accepted_at = sl_ld_u64le(p + AT_ACCEPTED),
-        .deliver_at = sl_ld_u64le(p + AT_DELIVER),
-        .expires_at = sl_ld_u64le(p + AT_EXPIRES),
+        .qos = p[MESSAGE_AT_QOS],
+        .priority = p[MESSAGE_AT_PRIORITY],
+        .flags = p[MESSAGE_AT_FLAGS],
+        .accepted_at = sl_ld_u64le(p + MESSAGE_AT_ACCEPTED),
+        .deliver_at = sl_ld_u64le(p + MESSAGE_AT_DELIVER),
+        .expires_at = sl_ld_u64le(p + MESSAGE_AT_EXPIRES),
         .n_headers = sl_ld_u16le(p + AT_N_HEADERS),
     };
-    struct sl_bytes *fields[SHORT_FIELDS] = {
-        &out->topic,       &out->client_id, &out->user,   &out->content_type,
-        &out->correlation, &out->reply_to,  &out->job_id, &out->dedup_id,
-    };
     const uint8_t *at = p + MESSAGE_RECORD_FIXED;
-    for (size_t i = 0; i < SHORT_FIELDS; i++) {
-        *fields[i] = sl_bytes_of(at, sl_ld_u16le(p + AT_LENGTHS + 2 * i));
-        at += fields[i]->n;
+    for (size_t i = 0; i < MESSAGE_SHORT_FIELDS; i++) {
+        out->fields[i] = sl_bytes_of(at, sl_ld_u16le(p + AT_LENGTHS + 2 * i));
+        at += out->fields[i].n;
     }
     at += sl_ld_u32le(p + AT_HEADERS);
     out->payload = sl_bytes_of(at, sl_ld_u32le(p + AT_PAYLOAD));

@@ -2,9 +2,6 @@
 
 #include "core/alloc.h"
 
-/* A free record holds the index of the next free one in its first four bytes;
- * 0 ends the list, which is why index 0 is never given. */
-
 void sl_slab_init(struct sl_slab *s, size_t item_size)
 {
     SL_ASSERT(item_size >= sizeof(uint32_t) && item_size <= UINT32_MAX / SL_SLAB_CHUNK);
@@ -24,15 +21,8 @@ static void set_next_free(struct sl_slab *s, uint32_t index, uint32_t next)
     memcpy(sl_slab_at(s, index), &next, sizeof next);
 }
 
-static uint32_t next_free(const struct sl_slab *s, uint32_t index)
-{
-    uint32_t next;
-    memcpy(&next, sl_slab_at(s, index), sizeof next);
-    return next;
-}
-
-/* Called only when no record is free. The new ones are given in order. */
-static void add_chunk(struct sl_slab *s)
+/* The new ones are given in order. */
+void sl_slab_grow(struct sl_slab *s)
 {
     SL_ASSERT(s->n_chunks < UINT32_MAX / SL_SLAB_CHUNK);
     /* The table of chunks doubles at each power of two. */
@@ -50,25 +40,6 @@ static void add_chunk(struct sl_slab *s)
         set_next_free(s, i, i + 1);
     set_next_free(s, last, 0);
     s->free_head = first;
-}
-
-uint32_t sl_slab_take(struct sl_slab *s)
-{
-    if (s->free_head == 0)
-        add_chunk(s);
-    uint32_t index = s->free_head;
-    s->free_head = next_free(s, index);
-    s->used++;
-    memset(sl_slab_at(s, index), 0, s->item_size);
-    return index;
-}
-
-void sl_slab_give(struct sl_slab *s, uint32_t index)
-{
-    SL_ASSERT(index > 0 && index / SL_SLAB_CHUNK < s->n_chunks && s->used > 0);
-    set_next_free(s, index, s->free_head);
-    s->free_head = index;
-    s->used--;
 }
 
 size_t sl_slab_bytes(const struct sl_slab *s)

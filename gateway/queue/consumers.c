@@ -274,14 +274,12 @@ uint32_t queue_consumer_add(struct queue *q, const struct queue_consumer_config 
 {
     uint32_t slot = sl_slab_take(&q->consumers);
     struct consumer *c = sl_slab_at(&q->consumers, slot);
-    c->slot = slot;
-    c->cfg = *cfg;
+    *c = (struct consumer){.slot = slot, .cfg = *cfg, .next = q->first_consumer};
     if (c->cfg.concurrency == 0)
         c->cfg.concurrency = 1;
     if (c->cfg.prefetch == 0)
         c->cfg.prefetch = 1;
     c->credit = credit_of(c);
-    c->next = q->first_consumer;
     if (c->next != 0)
         consumer_at(q, c->next)->prev = slot;
     q->first_consumer = slot;

@@ -52,9 +52,7 @@ uint32_t entry_take(struct queue *q, uint64_t id, uint32_t bytes, enum queue_sta
     SL_ASSERT(id != 0);
     uint32_t i = sl_slab_take(&q->entries);
     struct queue_entry *e = entry_at(q, i);
-    e->id = id;
-    e->bytes = bytes;
-    e->state = (uint8_t)state;
+    *e = (struct queue_entry){.id = id, .bytes = bytes, .state = (uint8_t)state};
     count_in(q, e);
     return i;
 }

@@ -80,11 +80,13 @@ int sessions_add(struct sessions *t, struct sl_bytes client_id, uint64_t number,
     struct session *s = session_at(t, slot);
     uint8_t *copy = sl_alloc(client_id.n);
     (void)sl_wr_bytes(copy, client_id);
-    s->client_id = sl_bytes_of(copy, client_id.n);
-    s->number = number;
-    s->ends_wall_ms = UINT64_MAX;
-    s->slot = slot;
-    s->heap_pos = NOT_IN_HEAP;
+    *s = (struct session){
+        .client_id = sl_bytes_of(copy, client_id.n),
+        .number = number,
+        .ends_wall_ms = UINT64_MAX,
+        .slot = slot,
+        .heap_pos = NOT_IN_HEAP,
+    };
     sl_strmap_put(&t->by_client, s->client_id, s);
     *out = s;
     return SL_OK;

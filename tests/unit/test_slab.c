@@ -10,7 +10,7 @@ struct record {
     uint32_t tag, filler[5];
 };
 
-static void index_0_is_never_given_and_records_are_zeroed(void **state)
+static void index_0_is_never_given(void **state)
 {
     (void)state;
     struct sl_slab s;
@@ -18,11 +18,7 @@ static void index_0_is_never_given_and_records_are_zeroed(void **state)
     for (uint32_t i = 0; i < 3 * SL_SLAB_CHUNK; i++) {
         uint32_t index = sl_slab_take(&s);
         assert_int_not_equal(index, 0);
-        struct record *r = sl_slab_at(&s, index);
-        for (size_t k = 0; k < 5; k++)
-            assert_int_equal(r->filler[k], 0);
-        assert_int_equal(r->tag, 0);
-        memset(r, 0xee, sizeof *r);
+        memset(sl_slab_at(&s, index), 0xee, sizeof(struct record));
         if (i % 2 == 0)
             sl_slab_give(&s, index);
     }
@@ -70,7 +66,6 @@ static void no_two_owners_share_a_record_and_addresses_are_stable(void **state)
         if (index[owner] == 0) {
             index[owner] = sl_slab_take(&s);
             address[owner] = sl_slab_at(&s, index[owner]);
-            assert_int_equal(address[owner]->tag, 0);
             address[owner]->tag = owner + 1;
             live++;
         } else {
@@ -115,13 +110,13 @@ static void give_nothing(void)
 static void index_0_must_not_be_given_back(void **state)
 {
     (void)state;
-    assert_dies(give_nothing, "slab.c");
+    assert_dies(give_nothing, "slab.h");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(index_0_is_never_given_and_records_are_zeroed),
+        cmocka_unit_test(index_0_is_never_given),
         cmocka_unit_test(what_is_given_back_is_taken_again_before_memory_grows),
         cmocka_unit_test(no_two_owners_share_a_record_and_addresses_are_stable),
         cmocka_unit_test(the_smallest_record_is_4_bytes),

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "core/compat.h"
+#include "core/endian.h"
 #include "core/err.h"
 
 struct sl_bytes {
@@ -69,15 +70,46 @@ void sl_buf_init(struct sl_buf *b, size_t max);
 void sl_buf_fini(struct sl_buf *b);
 /* Room for n more bytes: a pointer to write to, then sl_buf_commit(b, n).
  * NULL when it would pass the maximum; the content is then unchanged. */
-uint8_t *sl_buf_reserve(struct sl_buf *b, size_t n) SL_CHECK;
-void sl_buf_commit(struct sl_buf *b, size_t n);
+SL_CHECK static inline uint8_t *sl_buf_reserve(struct sl_buf *b, size_t n);
+static inline void sl_buf_commit(struct sl_buf *b, size_t n);
 /* SL_OK or SL_ETOOBIG (content unchanged). */
 SL_CHECK int sl_buf_append(struct sl_buf *b, const void *p, size_t n);
 SL_CHECK int sl_buf_append_bytes(struct sl_buf *b, struct sl_bytes v);
 SL_CHECK int sl_buf_printf(struct sl_buf *b, const char *fmt, ...) SL_PRINTF(2, 3);
 /* Drops n bytes from the front; memory is kept. */
-void sl_buf_consume(struct sl_buf *b, size_t n);
-void sl_buf_clear(struct sl_buf *b);
+static inline void sl_buf_consume(struct sl_buf *b, size_t n);
+static inline void sl_buf_clear(struct sl_buf *b);
+
+/* sl_buf_reserve() where the memory at hand does not do. */
+uint8_t *sl_buf_make_room(struct sl_buf *b, size_t n) SL_CHECK;
+
+/* The capacity never passes the maximum, so that what fits it needs no other look. */
+static inline uint8_t *sl_buf_reserve(struct sl_buf *b, size_t n)
+{
+    if (SL_LIKELY(b->p != NULL && n <= b->cap - b->end))
+        return b->p + b->end;
+    return sl_buf_make_room(b, n);
+}
+
+static inline void sl_buf_commit(struct sl_buf *b, size_t n)
+{
+    SL_ASSERT(n <= b->cap - b->end);
+    b->end += n;
+}
+
+static inline void sl_buf_clear(struct sl_buf *b)
+{
+    b->start = 0;
+    b->end = 0;
+}
+
+static inline void sl_buf_consume(struct sl_buf *b, size_t n)
+{
+    SL_ASSERT(n <= sl_buf_len(b));
+    b->start += n;
+    if (b->start == b->end)
+        sl_buf_clear(b);
+}
 
 /* ---- sticky reader ---- */
 
@@ -96,83 +128,56 @@ static inline size_t sl_reader_left(const struct sl_reader *r)
     return (size_t)(r->end - r->p);
 }
 
-uint8_t sl_rd_u8(struct sl_reader *r);
-uint16_t sl_rd_u16be(struct sl_reader *r);
-uint32_t sl_rd_u32be(struct sl_reader *r);
-uint16_t sl_rd_u16le(struct sl_reader *r);
-uint32_t sl_rd_u32le(struct sl_reader *r);
-uint64_t sl_rd_u64le(struct sl_reader *r);
 /* A view of the next n bytes; empty and bad when there are fewer. */
-struct sl_bytes sl_rd_bytes(struct sl_reader *r, size_t n);
-
-/* ---- reading from memory that is known to be long enough ---- */
-
-static inline uint16_t sl_ld_u16be(const uint8_t *p)
+static inline struct sl_bytes sl_rd_bytes(struct sl_reader *r, size_t n)
 {
-    return (uint16_t)(p[0] << 8 | p[1]);
+    if (SL_UNLIKELY(r->bad || sl_reader_left(r) < n)) {
+        r->bad = true;
+        return SL_BYTES_NONE;
+    }
+    struct sl_bytes v = { r->p, n };
+    if (n > 0)
+        r->p += n;
+    return v;
 }
 
-static inline uint32_t sl_ld_u32be(const uint8_t *p)
+static inline uint8_t sl_rd_u8(struct sl_reader *r)
 {
-    return (uint32_t)sl_ld_u16be(p) << 16 | sl_ld_u16be(p + 2);
+    struct sl_bytes v = sl_rd_bytes(r, 1);
+    return v.n == 0 ? 0 : v.p[0];
 }
 
-static inline uint16_t sl_ld_u16le(const uint8_t *p)
+static inline uint16_t sl_rd_u16be(struct sl_reader *r)
 {
-    return (uint16_t)(p[0] | p[1] << 8);
+    struct sl_bytes v = sl_rd_bytes(r, 2);
+    return v.n == 0 ? 0 : sl_ld_u16be(v.p);
 }
 
-static inline uint32_t sl_ld_u32le(const uint8_t *p)
+static inline uint32_t sl_rd_u32be(struct sl_reader *r)
 {
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+    struct sl_bytes v = sl_rd_bytes(r, 4);
+    return v.n == 0 ? 0 : sl_ld_u32be(v.p);
 }
 
-static inline uint64_t sl_ld_u64le(const uint8_t *p)
+static inline uint16_t sl_rd_u16le(struct sl_reader *r)
 {
-    return (uint64_t)sl_ld_u32le(p) | (uint64_t)sl_ld_u32le(p + 4) << 32;
+    struct sl_bytes v = sl_rd_bytes(r, 2);
+    return v.n == 0 ? 0 : sl_ld_u16le(v.p);
+}
+
+static inline uint32_t sl_rd_u32le(struct sl_reader *r)
+{
+    struct sl_bytes v = sl_rd_bytes(r, 4);
+    return v.n == 0 ? 0 : sl_ld_u32le(v.p);
+}
+
+static inline uint64_t sl_rd_u64le(struct sl_reader *r)
+{
+    struct sl_bytes v = sl_rd_bytes(r, 8);
+    return v.n == 0 ? 0 : sl_ld_u64le(v.p);
 }
 
 /* ---- writing into memory that is known to be large enough ---- */
-
-static inline uint8_t *sl_wr_u8(uint8_t *p, uint8_t v)
-{
-    *p = v;
-    return p + 1;
-}
-
-static inline uint8_t *sl_wr_u16be(uint8_t *p, uint16_t v)
-{
-    p[0] = (uint8_t)(v >> 8);
-    p[1] = (uint8_t)v;
-    return p + 2;
-}
-
-static inline uint8_t *sl_wr_u32be(uint8_t *p, uint32_t v)
-{
-    return sl_wr_u16be(sl_wr_u16be(p, (uint16_t)(v >> 16)), (uint16_t)v);
-}
-
-static inline uint8_t *sl_wr_u64be(uint8_t *p, uint64_t v)
-{
-    return sl_wr_u32be(sl_wr_u32be(p, (uint32_t)(v >> 32)), (uint32_t)v);
-}
-
-static inline uint8_t *sl_wr_u16le(uint8_t *p, uint16_t v)
-{
-    p[0] = (uint8_t)v;
-    p[1] = (uint8_t)(v >> 8);
-    return p + 2;
-}
-
-static inline uint8_t *sl_wr_u32le(uint8_t *p, uint32_t v)
-{
-    return sl_wr_u16le(sl_wr_u16le(p, (uint16_t)v), (uint16_t)(v >> 16));
-}
-
-static inline uint8_t *sl_wr_u64le(uint8_t *p, uint64_t v)
-{
-    return sl_wr_u32le(sl_wr_u32le(p, (uint32_t)v), (uint32_t)(v >> 32));
-}
 
 static inline uint8_t *sl_wr_bytes(uint8_t *p, struct sl_bytes v)
 {

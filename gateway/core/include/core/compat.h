@@ -13,4 +13,30 @@
 
 #define SL_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
+/* AddressSanitizer watches each allocation. */
+#if defined(__SANITIZE_ADDRESS__)
+#define SL_MEMORY_CHECKED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SL_MEMORY_CHECKED 1
+#endif
+#endif
+
+/* From the machine's byte order to little-endian (LE) and big-endian (BE), and back. */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define SL_LE16(v) (v)
+#define SL_LE32(v) (v)
+#define SL_LE64(v) (v)
+#define SL_BE16(v) __builtin_bswap16(v)
+#define SL_BE32(v) __builtin_bswap32(v)
+#define SL_BE64(v) __builtin_bswap64(v)
+#else
+#define SL_LE16(v) __builtin_bswap16(v)
+#define SL_LE32(v) __builtin_bswap32(v)
+#define SL_LE64(v) __builtin_bswap64(v)
+#define SL_BE16(v) (v)
+#define SL_BE32(v) (v)
+#define SL_BE64(v) (v)
+#endif
+
 #endif

@@ -4,6 +4,7 @@
 #define CORE_MAP_H
 
 #include "core/bytes.h"
+#include "core/hash.h"
 
 struct sl_idmap_slot {
     uint64_t key;
@@ -17,7 +18,21 @@ struct sl_idmap {
 };
 
 void sl_idmap_fini(struct sl_idmap *m);
-void *sl_idmap_get(const struct sl_idmap *m, uint64_t key);
+/* The slot of the key, or the empty one where it belongs. Of a map with slots only. */
+static inline struct sl_idmap_slot *sl_idmap_find(const struct sl_idmap *m, uint64_t key)
+{
+    size_t mask = m->cap - 1;
+    size_t i = (size_t)sl_hash_u64(key) & mask;
+    while (m->slots[i].value != NULL && m->slots[i].key != key)
+        i = (i + 1) & mask;
+    return &m->slots[i];
+}
+
+static inline void *sl_idmap_get(const struct sl_idmap *m, uint64_t key)
+{
+    return m->used == 0 ? NULL : sl_idmap_find(m, key)->value;
+}
+
 /* Inserts or replaces. */
 void sl_idmap_put(struct sl_idmap *m, uint64_t key, void *value);
 /* Returns what was there or NULL. */

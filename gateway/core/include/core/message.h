@@ -21,6 +21,7 @@
 #include "core/times.h"
 
 #define MESSAGE_RECORD_FIXED 64u
+#define MESSAGE_SHORT_FIELDS 8u
 #define MESSAGE_PRIORITY_DEFAULT 4u
 
 enum message_protocol { MESSAGE_MQTT3 = 1, MESSAGE_MQTT5, MESSAGE_STOMP, MESSAGE_HTTP, MESSAGE_WORKER, MESSAGE_SCHEDULE };
@@ -44,7 +45,12 @@ struct message_parts {
     uint8_t priority;
     uint8_t flags; /* enum message_flag */
     uint64_t accepted_at, deliver_at, expires_at;
-    struct sl_bytes topic, client_id, user, content_type, correlation, reply_to, job_id, dedup_id;
+    union {
+        struct {
+            struct sl_bytes topic, client_id, user, content_type, correlation, reply_to, job_id, dedup_id;
+        };
+        struct sl_bytes fields[MESSAGE_SHORT_FIELDS]; /* the same, in the record's order */
+    };
     const struct message_header *headers;
     size_t n_headers;
     struct sl_bytes payload;
@@ -71,24 +77,77 @@ SL_CHECK int message_from_record(struct sl_bytes record, struct message **out);
 /* Checks a record's shape: lengths add up, header block is well-formed. */
 bool message_record_valid(struct sl_bytes record);
 
-struct message *message_ref(struct message *m);
-void message_unref(struct message *m);
+static inline struct message *message_ref(struct message *m)
+{
+    SL_ASSERT(m->refs > 0 && m->refs < UINT32_MAX);
+    m->refs++;
+    return m;
+}
+
+/* Of what no reference is left to. */
+void message_free(struct message *m);
+
+static inline void message_unref(struct message *m)
+{
+    SL_ASSERT(m->refs > 0);
+    if (--m->refs == 0)
+        message_free(m);
+}
+
+/* Where the record's first fields stand; the table above is the specification. */
+enum {
+    MESSAGE_AT_QOS = 2,
+    MESSAGE_AT_PRIORITY = 3,
+    MESSAGE_AT_FLAGS = 4,
+    MESSAGE_AT_ID = 8,
+    MESSAGE_AT_ACCEPTED = 16,
+    MESSAGE_AT_DELIVER = 24,
+    MESSAGE_AT_EXPIRES = 32,
+};
 
 /* Gives the record its identity: ids are handed out when a message enters its
  * queues. Only before anybody else sees the message. */
-void message_set_id(struct message *m, uint64_t id, uint64_t accepted_at);
+static inline void message_set_id(struct message *m, uint64_t id, uint64_t accepted_at)
+{
+    (void)sl_wr_u64le(m->record + MESSAGE_AT_ID, id);
+    (void)sl_wr_u64le(m->record + MESSAGE_AT_ACCEPTED, accepted_at);
+}
 
 static inline struct sl_bytes message_record(const struct message *m)
 {
     return (struct sl_bytes){ m->record, m->record_bytes };
 }
 
-uint64_t message_id(const struct message *m);
-uint8_t message_qos(const struct message *m);
-uint8_t message_priority(const struct message *m);
-uint8_t message_flags(const struct message *m);
-uint64_t message_expires_at(const struct message *m);
-uint64_t message_deliver_at(const struct message *m);
+static inline uint64_t message_id(const struct message *m)
+{
+    return sl_ld_u64le(m->record + MESSAGE_AT_ID);
+}
+
+static inline uint8_t message_qos(const struct message *m)
+{
+    return m->record[MESSAGE_AT_QOS];
+}
+
+static inline uint8_t message_priority(const struct message *m)
+{
+    return m->record[MESSAGE_AT_PRIORITY];
+}
+
+static inline uint8_t message_flags(const struct message *m)
+{
+    return m->record[MESSAGE_AT_FLAGS];
+}
+
+static inline uint64_t message_expires_at(const struct message *m)
+{
+    return sl_ld_u64le(m->record + MESSAGE_AT_EXPIRES);
+}
+
+static inline uint64_t message_deliver_at(const struct message *m)
+{
+    return sl_ld_u64le(m->record + MESSAGE_AT_DELIVER);
+}
+
 struct sl_bytes message_payload(const struct message *m);
 struct sl_bytes message_topic(const struct message *m);
 /* All fields as views into the record; `headers` stays NULL (n_headers is

@@ -16,13 +16,33 @@ struct sl_slab {
 /* item_size at least 4. */
 void sl_slab_init(struct sl_slab *s, size_t item_size);
 void sl_slab_fini(struct sl_slab *s);
-/* A zeroed record. */
-uint32_t sl_slab_take(struct sl_slab *s) SL_CHECK;
-void sl_slab_give(struct sl_slab *s, uint32_t index);
+/* Makes free records; only when there are none. */
+void sl_slab_grow(struct sl_slab *s);
 
 static inline void *sl_slab_at(const struct sl_slab *s, uint32_t index)
 {
     return s->chunks[index / SL_SLAB_CHUNK] + (size_t)(index % SL_SLAB_CHUNK) * s->item_size;
+}
+
+/* A record whose bytes are whatever they were: the taker sets them all. */
+SL_CHECK static inline uint32_t sl_slab_take(struct sl_slab *s)
+{
+    if (SL_UNLIKELY(s->free_head == 0))
+        sl_slab_grow(s);
+    uint32_t index = s->free_head;
+    memcpy(&s->free_head, sl_slab_at(s, index), sizeof s->free_head);
+    s->used++;
+    return index;
+}
+
+/* A free record holds the index of the next free one in its first four bytes; 0
+ * ends the list, which is why index 0 is never given. */
+static inline void sl_slab_give(struct sl_slab *s, uint32_t index)
+{
+    SL_ASSERT(index > 0 && index / SL_SLAB_CHUNK < s->n_chunks && s->used > 0);
+    memcpy(sl_slab_at(s, index), &s->free_head, sizeof s->free_head);
+    s->free_head = index;
+    s->used--;
 }
 
 /* Bytes of memory held. */
