@@ -97,6 +97,8 @@ static void check_consumer(const struct queue *q, struct tally *t, const struct 
     SL_ASSERT(c->losing || c->started == c->cfg.concurrency || c->first_waiting == 0);
     SL_ASSERT(c->unanswered <= c->cfg.prefetch && c->credit <= c->cfg.prefetch);
     SL_ASSERT(!c->solo || c->unanswered == 1);
+    if (c->slot == q->answered)
+        return; /* its new credit is found before the next dispatch */
     bool open = !c->stopped && !c->losing && !c->solo && c->unanswered < c->credit;
     SL_ASSERT(open == (c->open_at != 0));
     if (!open)

@@ -7,14 +7,6 @@
 #define LEASES_FIRST      64u
 #define BELOW_CONCURRENCY ((uint64_t)1 << 32)
 
-struct consumer *consumer_at(const struct queue *q, uint32_t slot)
-{
-    SL_ASSERT(slot != 0 && slot / SL_SLAB_CHUNK < q->consumers.n_chunks);
-    struct consumer *c = sl_slab_at(&q->consumers, slot);
-    SL_ASSERT(c->slot == slot);
-    return c;
-}
-
 /* ---- credit ---- */
 
 static uint32_t credit_of(const struct consumer *c)
@@ -74,23 +66,40 @@ void consumer_update(struct queue *q, struct consumer *c)
 /* A consumer that works quickly answers many in one turn, and the clock stands
  * still within a turn: the first then seems to have taken all the time and the
  * others none. So the answers of one turn are one sample, their mean. */
-static void consumer_measure(struct consumer *c, const struct lease *l, const struct sl_now *now)
+static void sample_add(struct queue *q, struct consumer *c, const struct lease *l,
+                       const struct sl_now *now)
 {
     if (c->sample_n == 0 || c->sample_us != now->mono_us) {
+        consumer_settle(q);
         c->before_us = c->measured ? c->service_us : -1;
         c->sample_us = now->mono_us;
         c->sample_sum = 0;
         c->sample_n = 0;
     }
     if (l->started && now->mono_us > l->started_us)
-        c->sample_sum += (double)(now->mono_us - l->started_us);
+        c->sample_sum += now->mono_us - l->started_us;
     c->sample_n++;
+}
+
+static void consumer_measure(struct consumer *c)
+{
     double n = (double)c->sample_n;
-    double mean = c->sample_sum / n;
+    double mean = (double)c->sample_sum / n;
     bool first = c->before_us < 0;
     c->service_us = first ? mean : c->before_us + (mean - c->before_us) * n / (n + SAMPLE_WEIGHT);
     c->measured = true;
     c->credit = credit_of(c);
+}
+
+void consumer_settle(struct queue *q)
+{
+    if (q->answered == 0)
+        return;
+    struct consumer *c = consumer_at(q, q->answered);
+    q->answered = 0;
+    if (c->sample_n > 0)
+        consumer_measure(c);
+    consumer_update(q, c);
 }
 
 uint64_t queue_consumer_backlog_us(const struct queue *q, uint32_t consumer)
@@ -119,15 +128,6 @@ static uint32_t lease_slot(struct queue *q)
     if (q->n_leases == 0)
         q->n_leases = 1;
     return q->n_leases++;
-}
-
-struct lease *lease_find(const struct queue *q, uint64_t id)
-{
-    uint64_t slot = id & (LEASE_SLOTS_MAX - 1);
-    if (slot == 0 || slot >= q->n_leases)
-        return NULL;
-    struct lease *l = &q->leases[slot];
-    return l->id == id ? l : NULL;
 }
 
 static void lease_start(struct queue *q, struct consumer *c, struct lease *l,
@@ -201,13 +201,16 @@ void consumer_end_lease(struct queue *q, struct lease *l, bool measure, const st
 {
     struct consumer *c = consumer_at(q, l->consumer);
     if (measure)
-        consumer_measure(c, l, now);
+        sample_add(q, c, l, now);
     lease_unlink(q, c, l);
     c->solo = false;
     /* When a consumer is lost, what had not started by then must not be charged. */
     if (!c->losing)
         start_waiting(q, c, now);
-    consumer_update(q, c);
+    if (q->answered != c->slot) {
+        consumer_settle(q);
+        q->answered = c->slot;
+    }
 }
 
 /* ---- limits ---- */
@@ -308,6 +311,8 @@ static void consumer_free(struct queue *q, struct consumer *c)
     if (c->next != 0)
         consumer_at(q, c->next)->prev = c->prev;
     uint32_t slot = c->slot;
+    if (q->answered == slot)
+        q->answered = 0;
     c->slot = 0;
     sl_slab_give(&q->consumers, slot);
 }

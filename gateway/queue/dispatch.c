@@ -157,6 +157,7 @@ static bool only_reserved_is_open(const struct queue *q)
 enum queue_step queue_dispatch(struct queue *q, const struct sl_now *now,
                                struct queue_delivery *out, struct queue_change *change)
 {
+    consumer_settle(q);
     if ((q->ready_bands | q->alone_bands) == 0 || q->n_open == 0)
         return QUEUE_IDLE;
     q->seen = *now;

@@ -93,9 +93,10 @@ struct consumer {
     bool solo; /* holds a last attempt: nothing may join it */
     bool measured;
     double service_us; /* per message, from start to answer */
-    /* Answers that arrive in one turn are one sample. */
+    /* Answers that arrive in one turn are one sample, counted at consumer_settle(). */
     uint64_t sample_us;
-    double sample_sum, before_us; /* before: negative when it was not measured yet */
+    uint64_t sample_sum;
+    double before_us; /* the measure without them; negative: there was none */
     uint32_t sample_n;
     struct sl_timer timer; /* never later than its earliest started limit */
 };
@@ -133,13 +134,15 @@ struct queue {
     uint32_t first_consumer;
     struct open_consumer *open;
     uint32_t n_open, cap_open, cursor;
+    uint32_t answered; /* the consumer that answered last and is not counted as open yet; 0: none */
     uint32_t reserved; /* gets nothing, so that it becomes idle for a last attempt */
     struct sl_timers timers;
 };
 
 static inline struct queue_entry *entry_at(const struct queue *q, uint32_t i)
 {
-    return (struct queue_entry *)sl_slab_at(&q->entries, i);
+    /* As sl_slab_at(), with a size that the compiler knows. */
+    return (struct queue_entry *)(void *)q->entries.chunks[i / SL_SLAB_CHUNK] + i % SL_SLAB_CHUNK;
 }
 
 static inline uint64_t add_capped(uint64_t a, uint64_t b)
@@ -159,7 +162,14 @@ static inline uint32_t top_band(uint16_t bands)
 /* ---- places.c ---- */
 
 /* NULL when entry i is not `id` (any more). */
-struct queue_entry *entry_find(const struct queue *q, uint32_t i, uint64_t id);
+static inline struct queue_entry *entry_find(const struct queue *q, uint32_t i, uint64_t id)
+{
+    if (i == 0 || id == 0 || i / SL_SLAB_CHUNK >= q->entries.n_chunks)
+        return NULL;
+    struct queue_entry *e = entry_at(q, i);
+    return e->id == id ? e : NULL;
+}
+
 /* A new entry in a state, in no place yet, without body. */
 uint32_t entry_take(struct queue *q, uint64_t id, uint32_t bytes, enum queue_state state);
 void entry_set_body(struct queue *q, struct queue_entry *e, struct message *m);
@@ -189,15 +199,33 @@ void entry_leave(struct queue *q, uint32_t i, enum queue_exit exit, struct queue
 
 /* ---- consumers.c ---- */
 
-struct consumer *consumer_at(const struct queue *q, uint32_t slot);
+static inline struct consumer *consumer_at(const struct queue *q, uint32_t slot)
+{
+    SL_ASSERT(slot != 0 && slot / SL_SLAB_CHUNK < q->consumers.n_chunks);
+    struct consumer *c =
+        (struct consumer *)(void *)q->consumers.chunks[slot / SL_SLAB_CHUNK] + slot % SL_SLAB_CHUNK;
+    SL_ASSERT(c->slot == slot);
+    return c;
+}
+
 /* How much it should be the next: below its concurrency first, then by free credit. At least 2. */
 uint64_t consumer_rank(const struct consumer *c);
 /* Whether it may get more now; puts it among the open ones or takes it out. */
 void consumer_update(struct queue *q, struct consumer *c);
+/* What the latest answers say about their consumer. Before anybody is chosen. */
+void consumer_settle(struct queue *q);
 /* A lease of `entry` at the end of its line, started when there is room. */
 struct lease *consumer_lease(struct queue *q, struct consumer *c, uint32_t entry,
                              const struct sl_now *now);
-struct lease *lease_find(const struct queue *q, uint64_t id);
+static inline struct lease *lease_find(const struct queue *q, uint64_t id)
+{
+    uint64_t slot = id & (LEASE_SLOTS_MAX - 1);
+    if (slot == 0 || slot >= q->n_leases)
+        return NULL;
+    struct lease *l = &q->leases[slot];
+    return l->id == id ? l : NULL;
+}
+
 /* Ends a lease, measured as service when `measure`; the next one is started. */
 void consumer_end_lease(struct queue *q, struct lease *l, bool measure, const struct sl_now *now);
 /* Its limit moved: the timer must not be later. */

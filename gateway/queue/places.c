@@ -39,14 +39,6 @@ void entry_move(struct queue *q, struct queue_entry *e, enum queue_state to)
 
 /* ---- entries ---- */
 
-struct queue_entry *entry_find(const struct queue *q, uint32_t i, uint64_t id)
-{
-    if (i == 0 || id == 0 || i / SL_SLAB_CHUNK >= q->entries.n_chunks)
-        return NULL;
-    struct queue_entry *e = entry_at(q, i);
-    return e->id == id ? e : NULL;
-}
-
 uint32_t entry_take(struct queue *q, uint64_t id, uint32_t bytes, enum queue_state state)
 {
     SL_ASSERT(id != 0);
