@@ -72,12 +72,11 @@ static struct message *message_alloc(size_t record_bytes)
 /* Bytes of the record before the payload. */
 static uint64_t bytes_before_payload(const struct message_parts *parts, uint64_t headers)
 {
-    size_t all = 0, any = 0;
+    size_t all = 0;
     for (size_t i = 0; i < MESSAGE_SHORT_FIELDS; i++) {
+        SL_ASSERT(parts->fields[i].n <= UINT16_MAX);
         all += parts->fields[i].n;
-        any |= parts->fields[i].n;
     }
-    SL_ASSERT(any <= UINT16_MAX);
     SL_ASSERT(parts->n_headers <= UINT16_MAX && parts->qos <= 2 && parts->priority <= 9);
     return MESSAGE_RECORD_FIXED + headers + all;
 }

@@ -28,8 +28,13 @@ static void op_release(struct batch_op *op)
 
 void batch_reset(struct batch *b)
 {
-    for (uint32_t i = 0; i < b->n; i++)
-        op_release(&b->ops[i]);
+    for (uint32_t i = 0; i < b->n; i++) {
+        struct batch_op *op = &b->ops[i];
+        if (op->msg != NULL)
+            message_unref(op->msg);
+        if (op->note != NULL)
+            sl_free(op->note);
+    }
     struct batch empty = { .ops = b->ops, .cap = b->cap, .tickets = b->tickets, .cap_tickets = b->cap_tickets };
     if (b->cap > KEEP_OPS) {
         sl_free(b->ops);
@@ -54,18 +59,11 @@ void batch_free(struct batch *b)
     sl_free(b);
 }
 
-struct batch_op *batch_add(struct batch *b, enum batch_kind kind)
+void batch_grow(struct batch *b)
 {
-    if (b->n == b->cap) {
-        SL_ASSERT(b->cap <= UINT32_MAX / 2);
-        b->cap = b->cap == 0 ? 64 : b->cap * 2;
-        b->ops = sl_realloc(b->ops, (size_t)b->cap * sizeof *b->ops);
-    }
-    struct batch_op *op = &b->ops[b->n++];
-    *op = (struct batch_op){ .kind = (uint8_t)kind };
-    if (kind != BATCH_NONE)
-        b->live++;
-    return op;
+    SL_ASSERT(b->cap <= UINT32_MAX / 2);
+    b->cap = b->cap == 0 ? 64 : b->cap * 2;
+    b->ops = sl_realloc(b->ops, (size_t)b->cap * sizeof *b->ops);
 }
 
 void batch_cancel(struct batch *b, uint32_t i)

@@ -12,6 +12,7 @@
 #include "hub_internal.h"
 
 #define BODIES_SHARE     2u            /* bodies may fill half of limits.memory: a deep queue's nodes need the rest */
+#define LOOK_AHEAD        4u            /* so many steps ahead memory is asked for */
 #define HERE_MAX_OPS      128u          /* batches up to this size may be synced on the loop … */
 #define HERE_MAX_BYTES    (64u << 10)
 #define HERE_MAX_SYNC_US  800u          /* … when the disk is quick */
@@ -78,6 +79,8 @@ void resolve_finished(struct hub *h)
 {
     struct commit *c = &h->commit;
     for (uint32_t i = 0; i < c->n_finished; i++) {
+        if (i + LOOK_AHEAD < c->n_finished)
+            SL_PREFETCH(sl_slab_at(&h->tickets, c->finished[i + LOOK_AHEAD]));
         if (c->derived)
             ticket_await_batch(h, c->finished[i]);
         ticket_done(h, c->finished[i], PROTO_ACCEPTED);
@@ -86,14 +89,6 @@ void resolve_finished(struct hub *h)
 }
 
 /* ---- batches ---- */
-
-struct batch_op *record(struct hub *h, enum batch_kind kind)
-{
-    struct batch *b = h->commit.open;
-    if (b->opened_us == 0)
-        b->opened_us = h->now.mono_us;
-    return batch_add(b, kind);
-}
 
 struct batch *batch_still_ours(struct hub *h, const struct message *m)
 {
@@ -189,6 +184,8 @@ static void batch_succeeded(struct hub *h, struct batch *b)
     sl_histogram_add(&h->histograms.commit_us, b->took_us);
     for (uint32_t i = 0; i < b->n; i++) {
         struct batch_op *op = &b->ops[i];
+        if (i + LOOK_AHEAD < b->n)
+            SL_PREFETCH(op[LOOK_AHEAD].msg);
         if (op->kind == BATCH_BODY) {
             op->msg->body_batch = 0;
             body_resolved(h, op->msg, PROTO_ACCEPTED);

@@ -11,7 +11,7 @@ static void deliver(struct hub *h, struct hub_queue *hq, const struct queue_deli
     if (d->msg->body_batch == c->open->seq && hq->cfg->durable) {
         /* Twice: an answer that came while the loop was syncing was measured with
          * the sync on top, and would else keep a quick consumer slow for ever. */
-        if (queue_consumer_backlog_us(hq->q, d->consumer) > 2 * c->sync_us)
+        if (!c->slow && queue_consumer_backlog_us(hq->q, d->consumer) > 2 * c->sync_us)
             c->slow = true;
     }
     hc->ops->deliver(hc->arg, &(struct hub_delivery){ d, hq->cfg->max_attempts });

@@ -130,17 +130,6 @@ struct hub_queue *hub_queue_of_number(struct hub *h, uint32_t number)
     return number < h->n_numbers && h->by_number[number] != 0 ? &h->queues[h->by_number[number] - 1] : NULL;
 }
 
-
-void hub_heat(struct hub *h, uint32_t queue)
-{
-    struct hub_queue *hq = &h->queues[queue];
-    if (hq->hot)
-        return;
-    hq->hot = true;
-    hq->next_hot = h->hot;
-    h->hot = queue + 1;
-}
-
 /* Bodies shared by several queues count once for each: the limit is kept on
  * the safe side. */
 void hub_refresh_memory(struct hub *h)

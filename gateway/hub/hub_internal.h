@@ -188,7 +188,17 @@ struct hub {
 
 /* ---- hub.c ---- */
 struct hub_queue *hub_queue_of_number(struct hub *h, uint32_t number);
-void hub_heat(struct hub *h, uint32_t queue); /* dispatch it this turn */
+/* Dispatch it this turn. */
+static inline void hub_heat(struct hub *h, uint32_t queue)
+{
+    struct hub_queue *hq = &h->queues[queue];
+    if (hq->hot)
+        return;
+    hq->hot = true;
+    hq->next_hot = h->hot;
+    h->hot = queue + 1;
+}
+
 void hub_refresh_memory(struct hub *h);
 /* Intake waits: so much over the limit that evicting bodies did not help. What
  * is parked does not count: it would wait for itself. */
@@ -206,7 +216,14 @@ void answer_with_batch(struct hub_client *c, uint32_t token, enum proto_result r
 void ticket_finished(struct hub *h, uint32_t ticket);
 void resolve_finished(struct hub *h);
 /* A record in the open batch; the pointer dies at the next. */
-struct batch_op *record(struct hub *h, enum batch_kind kind);
+static inline struct batch_op *record(struct hub *h, enum batch_kind kind)
+{
+    struct batch *b = h->commit.open;
+    if (b->opened_us == 0)
+        b->opened_us = h->now.mono_us;
+    return batch_add(b, kind);
+}
+
 /* Is the batch that holds this message's enqueue still ours? NULL: no. */
 struct batch *batch_still_ours(struct hub *h, const struct message *m);
 void commit_turn(struct hub *h);

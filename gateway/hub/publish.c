@@ -5,6 +5,8 @@
 bool topic_is_ours(struct sl_bytes topic)
 {
     static const char *const prefixes[] = { "$SYS", "$jobs" };
+    if (topic.n == 0 || topic.p[0] != '$')
+        return false;
     for (size_t i = 0; i < SL_COUNT(prefixes); i++) {
         size_t n = strlen(prefixes[i]);
         if (topic.n >= n && memcmp(topic.p, prefixes[i], n) == 0 && (topic.n == n || topic.p[n] == '/'))

@@ -35,7 +35,7 @@ static uint64_t release_ms(uint32_t earlier)
 static void come_back(struct queue *q, uint32_t i, enum queue_state to)
 {
     struct queue_entry *e = entry_at(q, i);
-    unplace(q, i);
+    unplace(q, e);
     entry_move(q, e, to);
     e->flags |= ENTRY_REDELIVERED;
 }

@@ -197,9 +197,23 @@ static void start_waiting(struct queue *q, struct consumer *c, const struct sl_n
     }
 }
 
+/* Answers mostly come in the order of deliveries: what the next one needs, and of
+ * the one after it what leads there. */
+static void look_ahead(const struct queue *q, const struct lease *l)
+{
+    if (l->next == 0)
+        return;
+    const struct lease *next = &q->leases[l->next];
+    SL_PREFETCH(entry_at(q, next->entry)->msg);
+    if (next->next == 0)
+        return;
+    SL_PREFETCH(entry_at(q, q->leases[next->next].entry));
+}
+
 void consumer_end_lease(struct queue *q, struct lease *l, bool measure, const struct sl_now *now)
 {
     struct consumer *c = consumer_at(q, l->consumer);
+    look_ahead(q, l);
     if (measure)
         sample_add(q, c, l, now);
     lease_unlink(q, c, l);

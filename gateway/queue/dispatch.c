@@ -108,7 +108,9 @@ static void deliver(struct queue *q, uint32_t i, struct consumer *c, const struc
                     struct queue_delivery *out)
 {
     struct queue_entry *e = entry_at(q, i);
-    unplace(q, i);
+    if (e->next != 0)
+        SL_PREFETCH(entry_at(q, e->next)->msg);
+    unplace(q, e);
     entry_move(q, e, QUEUE_LEASED);
     struct lease *l = consumer_lease(q, c, i, now);
     place_leased(e, (uint32_t)(l - q->leases));

@@ -6,7 +6,7 @@ static void become_ready(struct queue *q, uint32_t i, struct queue_change *out)
 {
     struct queue_entry *e = entry_at(q, i);
     bool released = e->extra > 0;
-    unplace(q, i);
+    unplace(q, e);
     entry_move(q, e, QUEUE_READY);
     if (e->flags & ENTRY_HELD) {
         place_held(q, i);

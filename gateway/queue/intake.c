@@ -105,7 +105,7 @@ int queue_unhold(struct queue *q, uint32_t entry, uint64_t id)
     e->flags &= (uint8_t)~ENTRY_HELD;
     if (e->place != PLACE_HELD)
         return SL_OK;
-    unplace(q, entry);
+    unplace(q, e);
     uint32_t tail = q->bands[e->priority].fifo.tail;
     if (tail == 0 || entry_at(q, tail)->id < id)
         place_new(q, entry);

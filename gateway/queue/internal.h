@@ -176,7 +176,7 @@ void entry_set_body(struct queue *q, struct queue_entry *e, struct message *m);
 /* Changes the state; illegal moves are our bug. */
 void entry_move(struct queue *q, struct queue_entry *e, enum queue_state to);
 /* Takes it out of wherever it stands. */
-void unplace(struct queue *q, uint32_t i);
+void unplace(struct queue *q, struct queue_entry *e);
 /* To the tail of its priority. */
 void place_new(struct queue *q, uint32_t i);
 /* Among those that came back, or that have one attempt left. */

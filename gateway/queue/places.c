@@ -114,11 +114,18 @@ static void count_exit(struct queue *q, enum queue_exit exit)
 void entry_leave(struct queue *q, uint32_t i, enum queue_exit exit, struct queue_change *out)
 {
     struct queue_entry *e = entry_at(q, i);
-    entry_tell(q, i, QUEUE_GONE,
-               exit == QUEUE_EXIT_EXPIRED ? QUEUE_CAUSE_EXPIRED : QUEUE_CAUSE_NONE, out);
-    out->exit = exit;
-    out->entry = 0;
-    unplace(q, i);
+    *out = (struct queue_change){
+        .fate = QUEUE_GONE,
+        .exit = exit,
+        .cause = exit == QUEUE_EXIT_EXPIRED ? QUEUE_CAUSE_EXPIRED : QUEUE_CAUSE_NONE,
+        .state = (enum queue_state)e->state,
+        .id = e->id,
+        .attempts = e->attempts,
+        .due_steady_ms = entry_due(q, e),
+        .msg = e->msg,
+    };
+    if (e->place != PLACE_LEASED)
+        unplace(q, e);
     count_out(q, e);
     count_exit(q, exit);
     if (e->msg != NULL)
@@ -192,9 +199,8 @@ static void band_left(struct queue *q, const struct queue_entry *e)
 
 /* ---- in and out ---- */
 
-void unplace(struct queue *q, uint32_t i)
+void unplace(struct queue *q, struct queue_entry *e)
 {
-    struct queue_entry *e = entry_at(q, i);
     struct band *b = &q->bands[e->priority];
     switch ((enum place)e->place) {
     case PLACE_FIFO:

@@ -54,29 +54,6 @@ uint32_t mqtt_ring_push(struct mqtt_ring **ring, struct mqtt_slot slot)
     return add(ring, slot);
 }
 
-uint32_t mqtt_ring_count(const struct mqtt_ring *ring)
-{
-    return ring == NULL ? 0 : ring->next - ring->head;
-}
-
-struct mqtt_slot *mqtt_ring_at(struct mqtt_ring *ring, uint32_t token)
-{
-    if (ring == NULL || token - ring->head >= mqtt_ring_count(ring))
-        return NULL;
-    return slot_of(ring, token);
-}
-
-struct mqtt_slot *mqtt_ring_oldest(struct mqtt_ring *ring)
-{
-    return mqtt_ring_count(ring) == 0 ? NULL : slot_of(ring, ring->head);
-}
-
-void mqtt_ring_pop(struct mqtt_ring *ring)
-{
-    SL_ASSERT(mqtt_ring_count(ring) > 0);
-    ring->head++;
-}
-
 void mqtt_ring_free(struct mqtt_ring *ring)
 {
     if (ring == NULL)

@@ -32,12 +32,31 @@ struct mqtt_ring {
 /* Adds the youngest slot and returns its token. The ring is made or moved:
  * *ring may change. NULL is an empty ring. */
 uint32_t mqtt_ring_push(struct mqtt_ring **ring, struct mqtt_slot slot);
-uint32_t mqtt_ring_count(const struct mqtt_ring *ring);
-/* NULL when the token is not, or no longer, in the ring. */
-struct mqtt_slot *mqtt_ring_at(struct mqtt_ring *ring, uint32_t token);
-/* The oldest slot, NULL when empty. */
-struct mqtt_slot *mqtt_ring_oldest(struct mqtt_ring *ring);
-void mqtt_ring_pop(struct mqtt_ring *ring);
 void mqtt_ring_free(struct mqtt_ring *ring);
+
+static inline uint32_t mqtt_ring_count(const struct mqtt_ring *ring)
+{
+    return ring == NULL ? 0 : ring->next - ring->head;
+}
+
+/* NULL when the token is not, or no longer, in the ring. */
+static inline struct mqtt_slot *mqtt_ring_at(struct mqtt_ring *ring, uint32_t token)
+{
+    if (ring == NULL || token - ring->head >= ring->next - ring->head)
+        return NULL;
+    return &ring->slots[token & (ring->cap - 1)];
+}
+
+/* The oldest slot, NULL when empty. */
+static inline struct mqtt_slot *mqtt_ring_oldest(struct mqtt_ring *ring)
+{
+    return ring == NULL ? NULL : mqtt_ring_at(ring, ring->head);
+}
+
+static inline void mqtt_ring_pop(struct mqtt_ring *ring)
+{
+    SL_ASSERT(mqtt_ring_count(ring) > 0);
+    ring->head++;
+}
 
 #endif

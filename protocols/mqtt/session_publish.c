@@ -110,7 +110,7 @@ static bool within_receive_maximum(struct mqtt_session *s, const struct mqtt_pub
 
 static bool format_holds(const struct mqtt_publish *p)
 {
-    return mqtt_props_number(&p->props, MQTT_PROP_PAYLOAD_FORMAT, 0) == 0 ||
+    return p->props.present == 0 || mqtt_props_number(&p->props, MQTT_PROP_PAYLOAD_FORMAT, 0) == 0 ||
            sl_utf8_valid_nul(p->payload);
 }
 

@@ -260,14 +260,12 @@ int wire_decode(struct sl_bytes in, struct wire_reader *reader, struct wire_fram
     if (in.n < whole)
         return SL_EMORE;
     struct body b = {sl_reader_of(sl_bytes_of(in.p + WIRE_HEAD, n - 1u)), NULL};
-    struct wire_frame frame;
-    frame.type = (enum wire_type)in.p[4];
-    types[in.p[4]].read(&b, &frame);
+    out->type = (enum wire_type)in.p[4];
+    types[in.p[4]].read(&b, out);
     if (b.fault == NULL && (b.r.bad || sl_reader_left(&b.r) > 0))
         b.fault = b.r.bad ? "body-short" : "body-long";
     if (SL_UNLIKELY(b.fault != NULL))
         return refuse(reader, b.fault, SL_EPEER);
-    *out = frame;
     *consumed = whole;
     return SL_OK;
 }

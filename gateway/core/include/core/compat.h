@@ -8,6 +8,9 @@
 #define SL_LIKELY(x) __builtin_expect(!!(x), 1)
 #define SL_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
+/* Asks for the cache line of `p`, which may point anywhere, ahead of its use. */
+#define SL_PREFETCH(p) __builtin_prefetch(p)
+
 /* The struct that holds `member` at `ptr`. */
 #define SL_CONTAINER(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
 

@@ -31,6 +31,7 @@ SL_CHECK static inline uint32_t sl_slab_take(struct sl_slab *s)
         sl_slab_grow(s);
     uint32_t index = s->free_head;
     memcpy(&s->free_head, sl_slab_at(s, index), sizeof s->free_head);
+    SL_PREFETCH(sl_slab_at(s, s->free_head)); /* the next call reads it */
     s->used++;
     return index;
 }

@@ -87,8 +87,20 @@ struct batch *batch_new(void) SL_CHECK;
 /* Drops references and notes and empties it; memory is kept unless it is large. */
 void batch_reset(struct batch *b);
 void batch_free(struct batch *b);
+/* Room for more ops. */
+void batch_grow(struct batch *b);
+
 /* A zeroed op at the end; the pointer dies at the next call. */
-struct batch_op *batch_add(struct batch *b, enum batch_kind kind);
+static inline struct batch_op *batch_add(struct batch *b, enum batch_kind kind)
+{
+    if (SL_UNLIKELY(b->n == b->cap))
+        batch_grow(b);
+    struct batch_op *op = &b->ops[b->n++];
+    *op = (struct batch_op){ .kind = (uint8_t)kind };
+    b->live += kind != BATCH_NONE;
+    return op;
+}
+
 /* `ticket` waits for the whole batch. */
 void batch_add_ticket(struct batch *b, uint32_t ticket);
 /* Turns op i into BATCH_NONE and drops what it holds. */

@@ -199,7 +199,7 @@ uint32_t wire_frame_limit(uint32_t max_message, uint32_t max_result);
 
 /* Reads the first frame of `in`. Borrows: the views of *out live as long as `in`.
  *
- * SL_OK      *out and *consumed are written
+ * SL_OK      *out and *consumed are written; else *out is undefined
  * SL_EMORE   the frame is not complete; what is there is fine so far
  * SL_EPEER   these bytes are no frame: reader->fault says why; close
  * SL_ETOOBIG the length passes max_frame (fault "frame-too-large"); known from the
