@@ -4,6 +4,9 @@
 #define ENTRY_VERSION 1u
 #define FLAG_EXPIRES_RELATIVE 1u
 #define FLAG_DUE_ABSOLUTE     2u
+#define FLAG_INSIDE           4u
+#define AT_FLAGS 2u
+#define AT_RECORD_BYTES 8u
 #define PRIORITY_MAX 9u
 
 /* The states on disk have numbers of their own, so that the queue's enum may change. */
@@ -41,26 +44,66 @@ int store_entry_decode(struct sl_bytes value, struct store_entry *out)
     if (r.bad || version != ENTRY_VERSION || state >= DISK_NSTATES || e.priority > PRIORITY_MAX)
         return SL_EFORMAT;
     e.state = k_states[state];
+    if ((flags & FLAG_INSIDE) != 0)
+        e.record = sl_rd_bytes(&r, e.record_bytes);
+    if (r.bad || e.record.n > STORE_ENTRY_INSIDE_MAX)
+        return SL_EFORMAT;
     e.history = sl_rd_bytes(&r, sl_reader_left(&r));
     *out = e;
     return SL_OK;
 }
 
-/* The fixed part; returns where the history begins. */
+struct sl_bytes store_entry_inside(struct sl_bytes value)
+{
+    if (value.n < STORE_ENTRY_FIXED || (value.p[AT_FLAGS] & FLAG_INSIDE) == 0)
+        return SL_BYTES_NONE;
+    struct sl_reader r = sl_reader_of(sl_bytes_of(value.p + AT_RECORD_BYTES, 4));
+    uint32_t n = sl_rd_u32le(&r);
+    if (n > value.n - STORE_ENTRY_FIXED || n > STORE_ENTRY_INSIDE_MAX)
+        return SL_BYTES_NONE;
+    return sl_bytes_of(value.p + STORE_ENTRY_FIXED, n);
+}
+
+int store_entry_tell(struct sl_bytes value, struct sl_buf *out)
+{
+    struct sl_bytes record = store_entry_inside(value);
+    if (record.n == 0)
+        return sl_buf_append_bytes(out, value);
+    uint8_t fixed[STORE_ENTRY_FIXED];
+    memcpy(fixed, value.p, sizeof fixed);
+    fixed[AT_FLAGS] &= (uint8_t)~FLAG_INSIDE;
+    int err = sl_buf_append(out, fixed, sizeof fixed);
+    size_t skipped = STORE_ENTRY_FIXED + record.n;
+    return err != SL_OK ? err : sl_buf_append(out, value.p + skipped, value.n - skipped);
+}
+
+static uint8_t flags_of(const struct store_entry *e)
+{
+    return (uint8_t)((e->expires_relative ? FLAG_EXPIRES_RELATIVE : 0) | (e->due_absolute ? FLAG_DUE_ABSOLUTE : 0) |
+                     (e->record.n > 0 ? FLAG_INSIDE : 0));
+}
+
+/* The fixed part and the record; returns where the history begins. */
 static uint8_t *put_fixed(uint8_t *p, const struct store_entry *e)
 {
     p = sl_wr_u8(p, ENTRY_VERSION);
     p = sl_wr_u8(p, disk_state_of((uint8_t)e->state));
-    p = sl_wr_u8(p, (uint8_t)((e->expires_relative ? FLAG_EXPIRES_RELATIVE : 0) | (e->due_absolute ? FLAG_DUE_ABSOLUTE : 0)));
+    p = sl_wr_u8(p, flags_of(e));
     p = sl_wr_u8(p, e->priority);
     p = sl_wr_u32le(p, e->attempts);
     p = sl_wr_u32le(p, e->record_bytes);
     p = sl_wr_u32le(p, 0);
     p = sl_wr_u64le(p, e->due_ms);
-    return sl_wr_u64le(p, e->expires_at);
+    p = sl_wr_u64le(p, e->expires_at);
+    return sl_wr_bytes(p, e->record);
 }
 
-void store_entry_encode(const struct batch_op *op, uint8_t out[STORE_ENTRY_FIXED])
+size_t store_entry_bytes(const struct batch_op *op, bool inside)
+{
+    return STORE_ENTRY_FIXED + (inside ? op->msg->record_bytes : 0);
+}
+
+void store_entry_encode(const struct batch_op *op, bool inside, uint8_t *out)
 {
     const struct message *m = op->msg;
     uint8_t priority = message_priority(m);
@@ -73,6 +116,7 @@ void store_entry_encode(const struct batch_op *op, uint8_t out[STORE_ENTRY_FIXED
         .record_bytes = m->record_bytes,
         .due_ms = op->due_ms,
         .expires_at = message_expires_at(m),
+        .record = inside ? message_record(m) : SL_BYTES_NONE,
     };
     put_fixed(out, &e);
 }

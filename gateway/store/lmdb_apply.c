@@ -5,6 +5,10 @@
  * not the greatest falls back to an ordinary put. One cursor per tree lives for
  * the transaction, because neighbouring records mostly lie on the same page.
  *
+ * A small message that one queue takes is one record: its body stands inside its
+ * entry, and both leave with one deletion. What the batch says stays true of it:
+ * an entry that is settled while its body is still needed leaves it in `bodies`.
+ *
  * No room, found at a record or at the commit's writes: the transaction is
  * aborted and nothing was written. A batch in which nothing enters is then
  * tried in halves, since a smaller transaction copies fewer pages. Anything
@@ -14,8 +18,16 @@
 struct writer {
     struct lmdb_store *l;
     MDB_txn *txn;
+    const struct batch_op *end;      /* of the operations that this transaction has */
     MDB_cursor *cursor[LMDB_NTREES]; /* opened at first use, closed with the transaction */
+    uint64_t to_inside;              /* the message whose body its entry, the next record, takes in */
+    uint64_t left_inside;            /* the message whose body left with its entry */
 };
+
+static bool is_followed_by(const struct writer *w, const struct batch_op *op, uint32_t steps, enum batch_kind kind)
+{
+    return op + steps < w->end && op[steps].kind == kind && op[steps].id == op->id;
+}
 
 static int cursor_of(struct writer *w, enum lmdb_tree tree, MDB_cursor **out)
 {
@@ -38,20 +50,26 @@ static int put_last(MDB_cursor *c, MDB_val *key, MDB_val *value, unsigned flags)
     return mdb_cursor_put(c, key, value, flags);
 }
 
-static int write_body(struct writer *w, const struct batch_op *op)
+static int put_body(struct writer *w, uint64_t id, struct sl_bytes record)
 {
     MDB_cursor *c = NULL;
     int rc = cursor_of(w, TREE_BODIES, &c);
     if (rc != 0)
         return rc;
-    struct sl_bytes record = message_record(op->msg);
-    uint64_t id = op->id;
     MDB_val key = { sizeof id, &id };
     MDB_val value = { record.n, NULL };
     rc = put_last(c, &key, &value, MDB_RESERVE);
     if (rc == 0)
         memcpy(value.mv_data, record.p, record.n);
     return rc;
+}
+
+static int write_body(struct writer *w, const struct batch_op *op)
+{
+    if (op->msg->record_bytes > STORE_ENTRY_INSIDE_MAX || !is_followed_by(w, op, 1, BATCH_ENTRY) || is_followed_by(w, op, 2, BATCH_ENTRY))
+        return put_body(w, op->id, message_record(op->msg));
+    w->to_inside = op->id;
+    return 0;
 }
 
 static int write_entry(struct writer *w, const struct batch_op *op)
@@ -63,10 +81,12 @@ static int write_entry(struct writer *w, const struct batch_op *op)
     uint8_t place[LMDB_ENTRY_KEY];
     lmdb_entry_key(place, op->id, op->queue);
     MDB_val key = { sizeof place, place };
-    MDB_val value = { STORE_ENTRY_FIXED, NULL };
+    bool inside = op->id == w->to_inside;
+    w->to_inside = 0;
+    MDB_val value = { store_entry_bytes(op, inside), NULL };
     rc = put_last(c, &key, &value, MDB_RESERVE);
     if (rc == 0)
-        store_entry_encode(op, value.mv_data);
+        store_entry_encode(op, inside, value.mv_data);
     return rc;
 }
 
@@ -115,19 +135,42 @@ static int delete_key(struct writer *w, enum lmdb_tree tree, MDB_val key, bool *
     return mdb_cursor_del(c, 0);
 }
 
+/* By way of a copy: writing to one tree may move the pages of another. */
+static int move_body_out(struct writer *w, uint64_t id, struct sl_bytes record)
+{
+    memcpy(w->l->value, record.p, record.n);
+    return put_body(w, id, sl_bytes_of(w->l->value, record.n));
+}
+
 static int write_settle(struct writer *w, const struct batch_op *op)
 {
+    MDB_cursor *c = NULL;
+    int rc = cursor_of(w, TREE_ENTRIES, &c);
+    if (rc != 0)
+        return rc;
     uint8_t place[LMDB_ENTRY_KEY];
     lmdb_entry_key(place, op->id, op->queue);
+    MDB_val old;
     bool found = false;
-    int rc = delete_key(w, TREE_ENTRIES, (MDB_val){ sizeof place, place }, &found);
-    if (rc == 0 && !found)
-        w->l->missing_settles++;
-    return rc;
+    rc = seek(c, (MDB_val){ sizeof place, place }, &old, &found);
+    if (rc != 0 || !found) {
+        w->l->missing_settles += !found && rc == 0;
+        return rc;
+    }
+    struct sl_bytes record = store_entry_inside(lmdb_bytes(old));
+    if (record.n > 0 && is_followed_by(w, op, 1, BATCH_BODY_DROP))
+        w->left_inside = op->id;
+    else if (record.n > 0)
+        rc = move_body_out(w, op->id, record);
+    return rc == 0 ? mdb_cursor_del(c, 0) : rc;
 }
 
 static int write_body_drop(struct writer *w, const struct batch_op *op)
 {
+    bool left = op->id == w->left_inside;
+    w->left_inside = 0;
+    if (left)
+        return 0;
     uint64_t id = op->id;
     bool found = false;
     return delete_key(w, TREE_BODIES, (MDB_val){ sizeof id, &id }, &found);
@@ -213,6 +256,7 @@ static int (*const k_writers[])(struct writer *w, const struct batch_op *op) = {
 
 static int write_range(struct writer *w, const struct batch *b, uint32_t from, uint32_t to)
 {
+    w->end = b->ops + to;
     for (uint32_t i = from; i < to; i++) {
         SL_ASSERT(b->ops[i].kind < SL_COUNT(k_writers));
         int rc = k_writers[b->ops[i].kind](w, &b->ops[i]);

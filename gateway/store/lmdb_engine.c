@@ -140,6 +140,8 @@ static int count_boot(struct lmdb_store *l, uint64_t *boot, struct sl_buf *why)
     sl_wr_u64le(raw, next);
     value = (MDB_val){ sizeof raw, raw };
     rc = mdb_put(txn, l->tree[TREE_META], &key, &value, 0);
+    if (rc == 0)
+        rc = lmdb_format_upgrade(l, txn);
     if (rc != 0)
         mdb_txn_abort(txn);
     else

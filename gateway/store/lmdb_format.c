@@ -145,8 +145,8 @@ static int check_number(struct lmdb_store *l, MDB_txn *txn, struct sl_buf *why)
     if (l->format_major > LMDB_FORMAT_MAJOR)
         return store_because(why, SL_EFORMAT, "the store has format %" PRIu32 ".%" PRIu32 ", written by a newer sluice; this one reads up to %u.x",
                              l->format_major, l->format_minor, LMDB_FORMAT_MAJOR);
-    /* An upgrade from an older major, after a backup, begins here. Major 1 is the first, so there is none. */
-    if (l->format_major < LMDB_FORMAT_MAJOR)
+    /* Major 1 is the first. Its records are read as they are; lmdb_format_upgrade counts it up. */
+    if (l->format_major < 1)
         return store_because(why, SL_EFORMAT, "the store has format %" PRIu32 ".%" PRIu32 ", which no sluice has written", l->format_major,
                              l->format_minor);
     return SL_OK;
@@ -175,6 +175,24 @@ static int put_meta(struct lmdb_store *l, MDB_txn *txn, const char *name, struct
     return mdb_put(txn, l->tree[TREE_META], &key, &v, 0);
 }
 
+static int put_number(struct lmdb_store *l, MDB_txn *txn)
+{
+    uint8_t format[8];
+    sl_wr_u32le(sl_wr_u32le(format, LMDB_FORMAT_MAJOR), LMDB_FORMAT_MINOR);
+    return put_meta(l, txn, "format", sl_bytes_of(format, sizeof format));
+}
+
+int lmdb_format_upgrade(struct lmdb_store *l, MDB_txn *txn)
+{
+    if (l->format_major >= LMDB_FORMAT_MAJOR)
+        return 0;
+    sl_log(SL_INFO, "store_upgraded", "from=%" PRIu32 ".%" PRIu32 " to=%u.%u", l->format_major, l->format_minor, LMDB_FORMAT_MAJOR,
+           LMDB_FORMAT_MINOR);
+    l->format_major = LMDB_FORMAT_MAJOR;
+    l->format_minor = LMDB_FORMAT_MINOR;
+    return put_number(l, txn);
+}
+
 int lmdb_format_create(struct lmdb_store *l, const char *node)
 {
     MDB_txn *txn;
@@ -183,11 +201,10 @@ int lmdb_format_create(struct lmdb_store *l, const char *node)
         return lmdb_error(rc, "begin");
     for (size_t i = 0; i < LMDB_NTREES && rc == 0; i++)
         rc = mdb_dbi_open(txn, lmdb_trees[i].name, lmdb_trees[i].flags | MDB_CREATE, &l->tree[i]);
-    uint8_t format[8], boot[8];
-    sl_wr_u32le(sl_wr_u32le(format, LMDB_FORMAT_MAJOR), LMDB_FORMAT_MINOR);
+    uint8_t boot[8];
     sl_wr_u64le(boot, 0);
     if (rc == 0)
-        rc = put_meta(l, txn, "format", sl_bytes_of(format, sizeof format));
+        rc = put_number(l, txn);
     if (rc == 0)
         rc = put_meta(l, txn, "boot", sl_bytes_of(boot, sizeof boot));
     if (rc == 0)

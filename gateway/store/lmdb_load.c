@@ -1,10 +1,11 @@
 /* Reading: everything at start, bodies on demand, one entry's history, the
  * figures. A read transaction lives no longer than the call that made it.
  *
- * Start reads no bodies. Every entry names a body by its id and no body lives
- * without an entry; batches keep that so, and it is proved cheaply by counting:
- * as many bodies as different ids among the entries. Only when the counts
- * differ are both trees walked side by side. */
+ * Start reads entries only. A message's body stands inside its entry, or every
+ * entry names it by its id and no body lives without an entry; batches keep that
+ * so, and it is proved cheaply by counting: as many bodies as different ids among
+ * the entries that have none inside. Only when the counts differ are both trees
+ * walked side by side. */
 #include "lmdb_store.h"
 
 #include <inttypes.h>
@@ -26,6 +27,7 @@ struct loading {
     uint64_t told_us;
     uint64_t last_id; /* of the entry before */
     uint64_t ids;     /* different ids among the entries */
+    uint64_t inside;  /* … of messages whose body stands inside an entry */
 };
 
 typedef int (*visit_fn)(struct loading *s, struct sl_bytes key, struct sl_bytes value);
@@ -99,6 +101,7 @@ static int visit_entry(struct loading *s, struct sl_bytes key, struct sl_bytes v
     if (s->ids == 0 || id != s->last_id)
         s->ids++;
     s->last_id = id;
+    s->inside += e.record.n > 0;
     struct queue_restored restored;
     store_entry_restore(&e, id, &restored);
     return s->loader->entry == NULL ? SL_OK : s->loader->entry(s->loader->arg, queue, &restored);
@@ -161,12 +164,43 @@ static bool next_entry(MDB_cursor *c, uint64_t *id, int *rc)
     return true;
 }
 
+/* A message's body inside one of its entries. `value`, when found; else MDB_NOTFOUND. */
+static int find_inside(MDB_cursor *entries, uint64_t id, struct sl_bytes *value)
+{
+    uint8_t place[LMDB_ENTRY_KEY];
+    lmdb_entry_key(place, id, 0);
+    MDB_val key = { sizeof place, place }, v;
+    int rc = mdb_cursor_get(entries, &key, &v, MDB_SET_RANGE);
+    while (rc == 0 && key.mv_size == LMDB_ENTRY_KEY && read_u64be(lmdb_bytes(key)) == id) {
+        *value = store_entry_inside(lmdb_bytes(v));
+        if (value->n > 0)
+            return 0;
+        rc = mdb_cursor_get(entries, &key, &v, MDB_NEXT);
+    }
+    return rc == 0 ? MDB_NOTFOUND : rc;
+}
+
+static bool has_body_inside(struct loading *s, uint64_t id)
+{
+    MDB_cursor *c = NULL;
+    struct sl_bytes value;
+    if (mdb_cursor_open(s->txn, s->l->tree[TREE_ENTRIES], &c) != 0)
+        return false;
+    int rc = find_inside(c, id, &value);
+    mdb_cursor_close(c);
+    return rc == 0;
+}
+
 static int compare_trees(struct loading *s, MDB_cursor *bodies, MDB_cursor *entries, struct orphans *o)
 {
     uint64_t body = 0, entry = 0; /* no message has the id 0 */
     int rc_body, rc_entry;
     bool has_body = next_body(bodies, &body, &rc_body), has_entry = next_entry(entries, &entry, &rc_entry);
     while (has_body || has_entry) {
+        if (has_entry && (!has_body || entry < body) && has_body_inside(s, entry)) {
+            has_entry = next_entry(entries, &entry, &rc_entry);
+            continue;
+        }
         if (has_entry && (!has_body || entry < body))
             return store_because(s->why, SL_EFORMAT, "the store is damaged: message %016" PRIx64 " has an entry but no body", entry);
         bool alone = !has_entry || body < entry;
@@ -187,7 +221,7 @@ static int find_orphans(struct loading *s, struct orphans *o)
     int rc = mdb_stat(s->txn, s->l->tree[TREE_BODIES], &bodies);
     if (rc != 0)
         return lmdb_error(rc, "stat");
-    if (bodies.ms_entries == s->ids)
+    if (bodies.ms_entries == s->ids - s->inside)
         return SL_OK;
     MDB_cursor *b = NULL, *e = NULL;
     rc = mdb_cursor_open(s->txn, s->l->tree[TREE_BODIES], &b);
@@ -271,6 +305,18 @@ int lmdb_load(struct store *st, const struct store_loader *loader, struct sl_buf
 
 /* ---- on demand ---- */
 
+static int find_record(const struct lmdb_store *l, MDB_cursor *entries, uint64_t id, struct sl_bytes *record)
+{
+    int rc = find_inside(entries, id, record);
+    if (rc != MDB_NOTFOUND)
+        return rc;
+    MDB_val key = { sizeof id, &id }, value;
+    rc = mdb_get(mdb_cursor_txn(entries), l->tree[TREE_BODIES], &key, &value);
+    if (rc == 0)
+        *record = lmdb_bytes(value);
+    return rc;
+}
+
 void lmdb_fetch(struct store *st, struct batch_fetch *f)
 {
     struct lmdb_store *l = st->impl;
@@ -278,14 +324,18 @@ void lmdb_fetch(struct store *st, struct batch_fetch *f)
     f->err = lmdb_error(mdb_txn_begin(l->env, NULL, MDB_RDONLY, &txn), "begin");
     if (f->err != SL_OK)
         return;
-    for (uint32_t i = 0; i < f->n; i++) {
-        MDB_val key = { sizeof f->ids[i], &f->ids[i] }, value;
-        int rc = mdb_get(txn, l->tree[TREE_BODIES], &key, &value);
+    MDB_cursor *entries = NULL;
+    f->err = lmdb_error(mdb_cursor_open(txn, l->tree[TREE_ENTRIES], &entries), "open a cursor");
+    for (uint32_t i = 0; i < f->n && f->err == SL_OK; i++) {
+        struct sl_bytes record;
+        int rc = find_record(l, entries, f->ids[i], &record);
         if (rc == 0)
-            rc = message_from_record(lmdb_bytes(value), &f->msgs[i]);
+            rc = message_from_record(record, &f->msgs[i]);
         if (rc != 0 && rc != MDB_NOTFOUND)
             sl_log(SL_ERROR, "store_body_unreadable", "id=%016" PRIx64 " reason=\"%s\"", f->ids[i], rc == SL_EFORMAT ? sl_err_text(rc) : mdb_strerror(rc));
     }
+    if (entries != NULL)
+        mdb_cursor_close(entries);
     mdb_txn_abort(txn);
 }
 
@@ -301,7 +351,7 @@ int lmdb_history(struct store *st, uint32_t queue, uint64_t id, struct sl_buf *o
     MDB_val key = { sizeof place, place }, value;
     err = lmdb_error(mdb_get(txn, l->tree[TREE_ENTRIES], &key, &value), "read an entry");
     if (err == SL_OK)
-        err = sl_buf_append_bytes(out, lmdb_bytes(value));
+        err = store_entry_tell(lmdb_bytes(value), out);
     mdb_txn_abort(txn);
     return err;
 }

@@ -13,7 +13,7 @@
 #include "engine.h"
 #include "store/entry.h"
 
-#define LMDB_FORMAT_MAJOR 1u
+#define LMDB_FORMAT_MAJOR 2u
 #define LMDB_FORMAT_MINOR 0u
 
 #define LMDB_ENTRY_KEY 12u /* id, queue; big-endian, so that keys ascend with ids */
@@ -63,6 +63,9 @@ SL_CHECK int lmdb_error(int rc, const char *doing);
 SL_CHECK int lmdb_format_look(const char *path, struct sl_buf *why);
 /* Finds the trees and checks the format's number in an open environment. */
 SL_CHECK int lmdb_format_check(struct lmdb_store *l, struct sl_buf *why);
+/* Counts an older major up, in the transaction that counts the boot number: an
+ * LMDB code. Not one record changes, so that there is nothing to undo. */
+SL_CHECK int lmdb_format_upgrade(struct lmdb_store *l, MDB_txn *txn);
 /* Creates trees, format and boot number 0 in an empty environment. */
 SL_CHECK int lmdb_format_create(struct lmdb_store *l, const char *node);
 

@@ -181,7 +181,7 @@ static void apply_body(struct mem_store *s, const struct batch_op *op)
 static void apply_entry(struct mem_store *s, const struct batch_op *op)
 {
     uint8_t value[STORE_ENTRY_FIXED];
-    store_entry_encode(op, value);
+    store_entry_encode(op, false, value);
     struct mem_entry *e = entry_find(s, op->id, op->queue);
     if (e == NULL) {
         struct mem_message *m = message_at(s, op->id);

@@ -45,6 +45,7 @@ static void fuzz_entry(struct sl_bytes in)
         return;
     struct queue_restored r;
     store_entry_restore(&e, 1, &r);
+    must(sl_bytes_eq(store_entry_inside(in), e.record));
     must(r.state == QUEUE_READY || r.state == QUEUE_DELAYED || r.state == QUEUE_DEAD);
     struct batch_op op = { .state = QUEUE_DEAD, .attempts = 7, .due_ms = 8 };
     op.note = sl_alloc(sizeof *op.note + e.history.n);
@@ -57,6 +58,7 @@ static void fuzz_entry(struct sl_bytes in)
     must(store_entry_decode(sl_bytes_of(out, n), &after) == SL_OK);
     struct batch_failure last;
     must(after.state == QUEUE_DEAD && after.attempts == 7 && after.due_ms == 8 && walk(after.history, &last) <= STORE_ENTRY_FAILURES);
+    must(sl_bytes_eq(after.record, e.record));
     must(after.record_bytes == e.record_bytes && after.expires_at == e.expires_at && after.priority == e.priority);
     sl_free(op.note);
 }

@@ -53,6 +53,17 @@ static void assert_content(struct fixture *f, const char *expected)
     sl_free(content);
 }
 
+/* NULL: the store has no such body. */
+static struct message *fetch_one(struct fixture *f, uint64_t id)
+{
+    struct message *m = NULL;
+    uint32_t entry = 0;
+    struct batch_fetch fetch = { .n = 1, .ids = &id, .entries = &entry, .msgs = &m };
+    store_fetch(f->st, &fetch);
+    assert_int_equal(fetch.err, SL_OK);
+    return m;
+}
+
 static void a_new_store_is_empty(void **state)
 {
     struct fixture *f = *state;
@@ -105,8 +116,97 @@ static void cancelled_records_are_skipped(void **state)
     kit_apply(f->st, f->b);
     struct store_info info;
     assert_int_equal(store_info(f->st, &info), SL_OK);
-    assert_int_equal(info.bodies, 1);
     assert_int_equal(info.entries, 1);
+    struct message *m = fetch_one(f, 2);
+    assert_non_null(m);
+    message_unref(m);
+    assert_null(fetch_one(f, 1));
+}
+
+/* What moves to another queue: its new entry comes, the old one goes, the body stays. */
+static void a_body_outlives_the_entry_that_it_came_with(void **state)
+{
+    struct fixture *f = *state;
+    kit_enqueue(f->b, 1, 1, 10);
+    kit_enqueue(f->b, 2, 1, 10);
+    kit_apply(f->st, f->b);
+    struct message *whole = kit_message(1, 10);
+    struct batch_op *op = batch_add(f->b, BATCH_ENTRY);
+    op->id = 1;
+    op->queue = 5;
+    op->msg = message_ref(whole);
+    op = batch_add(f->b, BATCH_SETTLE);
+    op->id = 1;
+    op->queue = 1;
+    kit_apply(f->st, f->b);
+    reopen(f);
+    struct message *m = fetch_one(f, 1);
+    assert_non_null(m);
+    assert_true(sl_bytes_eq(message_record(m), message_record(whole)));
+    message_unref(m);
+    message_unref(whole);
+    kit_settle(f->b, 1, 5);
+    kit_settle(f->b, 2, 1);
+    kit_apply(f->st, f->b);
+    assert_content(f, "");
+    assert_null(fetch_one(f, 1));
+    struct store_info info;
+    assert_int_equal(store_info(f->st, &info), SL_OK);
+    assert_int_equal(info.bodies + info.entries, 0);
+}
+
+/* The body is kept once, whichever of its entries goes first. */
+static void a_small_message_of_several_queues_is_settled_in_any_order(void **state)
+{
+    struct fixture *f = *state;
+    for (uint64_t id = 1; id <= 2; id++) {
+        kit_enqueue(f->b, id, 1, 10);
+        struct batch_op *op = batch_add(f->b, BATCH_ENTRY);
+        op->id = id;
+        op->queue = 2;
+        op->msg = kit_message(id, 10);
+    }
+    kit_apply(f->st, f->b);
+    for (uint64_t id = 1; id <= 2; id++) {
+        struct batch_op *op = batch_add(f->b, BATCH_SETTLE);
+        op->id = id;
+        op->queue = (uint32_t)id;
+    }
+    kit_apply(f->st, f->b);
+    for (uint64_t id = 1; id <= 2; id++) {
+        struct message *m = fetch_one(f, id);
+        assert_non_null(m);
+        message_unref(m);
+        kit_settle(f->b, id, 3 - (uint32_t)id);
+    }
+    kit_apply(f->st, f->b);
+    struct store_info info;
+    assert_int_equal(store_info(f->st, &info), SL_OK);
+    assert_int_equal(info.bodies + info.entries, 0);
+}
+
+/* A message with its body inside fails and fails again: the body survives its history. */
+static void a_small_body_survives_updates(void **state)
+{
+    struct fixture *f = *state;
+    char tail[BATCH_FAILURE_TAIL_MAX + 1];
+    memset(tail, 't', sizeof tail - 1);
+    tail[sizeof tail - 1] = '\0';
+    kit_enqueue(f->b, 1, 1, 300);
+    kit_apply(f->st, f->b);
+    for (uint32_t attempt = 1; attempt <= STORE_ENTRY_FAILURES + 2; attempt++) {
+        kit_update(f->b, 1, 1, attempt, tail);
+        kit_apply(f->st, f->b);
+        struct message *m = fetch_one(f, 1), *whole = kit_message(1, 300);
+        assert_non_null(m);
+        assert_true(sl_bytes_eq(message_record(m), message_record(whole)));
+        message_unref(m);
+        message_unref(whole);
+    }
+    reopen(f);
+    kit_settle(f->b, 1, 1);
+    kit_apply(f->st, f->b);
+    assert_content(f, "");
 }
 
 static void records_of_missing_entries_are_counted_and_no_error(void **state)
@@ -353,6 +453,9 @@ int main(void)
         BOTH(the_scenario_comes_back_after_every_batch),
         BOTH(load_tells_state_priority_and_expiry_without_bodies),
         BOTH(cancelled_records_are_skipped),
+        BOTH(a_body_outlives_the_entry_that_it_came_with),
+        BOTH(a_small_message_of_several_queues_is_settled_in_any_order),
+        BOTH(a_small_body_survives_updates),
         BOTH(records_of_missing_entries_are_counted_and_no_error),
         BOTH(ids_out_of_order_are_stored_too),
         BOTH(an_entry_may_leave_and_return_in_one_batch),

@@ -283,19 +283,19 @@ static void a_newer_major_is_refused_and_named(void **state)
 {
     const struct fixture *f = *state;
     make_store(f);
-    set_format(f, 2, 5);
-    assert_refused_untouched(f, SL_EFORMAT, "format 2.5, written by a newer sluice");
+    set_format(f, 3, 5);
+    assert_refused_untouched(f, SL_EFORMAT, "format 3.5, written by a newer sluice");
 }
 
 static void a_newer_minor_opens_and_keeps_its_number(void **state)
 {
     const struct fixture *f = *state;
     make_store(f);
-    set_format(f, 1, 9);
+    set_format(f, 2, 9);
     struct store *st = kit_open("lmdb", f->data);
     struct store_info info;
     assert_int_equal(store_info(st, &info), SL_OK);
-    assert_int_equal(info.format_major, 1);
+    assert_int_equal(info.format_major, 2);
     assert_int_equal(info.format_minor, 9);
     store_close(st);
 }
@@ -342,19 +342,23 @@ static void copy_file(const char *from, const char *to)
     assert_int_equal(fclose(out), 0);
 }
 
-/* Written by the first release; this test stays for ever. */
-static void format_1_0_is_read(void **state)
+/* Opens a copy of a small data directory of a format; such directories stay for ever. */
+static struct store *open_released(const struct fixture *f, const char *data)
 {
-    const struct fixture *f = *state;
     if (sysconf(_SC_PAGESIZE) != 4096)
         skip(); /* LMDB's files are of their machine's kind */
     assert_int_equal(mkdir(f->data, 0700), 0);
     assert_int_equal(mkdir(kit_path(f->data, "store"), 0700), 0);
-    copy_file(STORE_DATA "/store-1.0/data.mdb", data_file(f));
+    copy_file(data, data_file(f));
     struct store *st = kit_open("lmdb", f->data);
     assert_int_equal(store_boot(st), 2);
+    return st;
+}
+
+static void assert_content_of(struct store *st, const char *file)
+{
     char *content = kit_content(st);
-    FILE *in = fopen(STORE_DATA "/store-1.0/content.txt", "r");
+    FILE *in = fopen(file, "r");
     assert_non_null(in);
     char expected[8192];
     size_t n = fread(expected, 1, sizeof expected - 1, in);
@@ -362,6 +366,45 @@ static void format_1_0_is_read(void **state)
     fclose(in);
     assert_string_equal(content, expected);
     sl_free(content);
+}
+
+static void format_2_0_is_read(void **state)
+{
+    struct store *st = open_released(*state, STORE_DATA "/store-2.0/data.mdb");
+    assert_content_of(st, STORE_DATA "/store-2.0/content.txt");
+    store_close(st);
+}
+
+static int settle_it(void *arg, uint32_t queue, const struct queue_restored *r)
+{
+    kit_settle(arg, r->id, queue);
+    return SL_OK;
+}
+
+/* Old records are read, and new ones stand beside them; all can be settled. */
+static void format_1_0_is_read_and_counted_up(void **state)
+{
+    const struct fixture *f = *state;
+    struct store *st = open_released(f, STORE_DATA "/store-1.0/data.mdb");
+    assert_content_of(st, STORE_DATA "/store-1.0/content.txt");
+    struct batch *b = batch_new();
+    kit_enqueue(b, (uint64_t)2 << 40, 1, 100);
+    kit_update(b, (uint64_t)1 << 40 | 11, 2, 9, "an old one fails");
+    kit_apply(st, b);
+    store_close(st);
+    st = kit_open("lmdb", f->data);
+    struct store_info info;
+    assert_int_equal(store_info(st, &info), SL_OK);
+    assert_int_equal(info.format_major, 2);
+    assert_int_equal(info.format_minor, 0);
+    assert_int_equal(info.entries, 16 + 1);
+    assert_int_equal(info.bodies, 16);
+    struct store_loader l = { .arg = b, .entry = settle_it };
+    assert_int_equal(store_load(st, &l, NULL), SL_OK);
+    kit_apply(st, b);
+    assert_int_equal(store_info(st, &info), SL_OK);
+    assert_int_equal(info.entries + info.bodies, 0);
+    batch_free(b);
     store_close(st);
 }
 
@@ -387,12 +430,12 @@ static void an_entry_without_a_body_is_damage(void **state)
 {
     const struct fixture *f = *state;
     make_store(f);
-    uint64_t id = (uint64_t)1 << 40 | 11; /* of the first batch */
+    uint64_t id = (uint64_t)1 << 40 | 13; /* of the first batch; too large to stand inside its entry */
     struct raw r = raw_open(f);
     MDB_val key = { sizeof id, &id };
     assert_int_equal(mdb_del(r.txn, raw_tree(&r, "bodies", MDB_INTEGERKEY), &key, NULL), 0);
     raw_close(&r);
-    assert_load_refused(f, "message 000001000000000b has an entry but no body");
+    assert_load_refused(f, "message 000001000000000d has an entry but no body");
 }
 
 static void bodies_without_entries_are_dropped_at_start(void **state)
@@ -413,7 +456,7 @@ static void bodies_without_entries_are_dropped_at_start(void **state)
     struct store *st = kit_open("lmdb", f->data);
     struct store_info info;
     assert_int_equal(store_info(st, &info), SL_OK);
-    assert_int_equal(info.bodies, 3 * 4 - 2);
+    assert_int_equal(info.bodies, 3); /* each batch has one that is too large to stand inside its entry */
     char *content = kit_content(st), *expected = kit_scenario_content(3);
     assert_string_equal(content, expected);
     sl_free(content);
@@ -448,7 +491,7 @@ static void an_unreadable_body_is_fetched_as_nothing(void **state)
 {
     const struct fixture *f = *state;
     make_store(f);
-    uint64_t id = (uint64_t)1 << 40 | 11;
+    uint64_t id = (uint64_t)1 << 40 | 13;
     struct raw r = raw_open(f);
     MDB_val key = { sizeof id, &id }, value = { 4, (char[]){ "body" } };
     assert_int_equal(mdb_put(r.txn, raw_tree(&r, "bodies", MDB_INTEGERKEY), &key, &value, 0), 0);
@@ -487,7 +530,8 @@ int main(void)
         CASE(a_major_that_never_was_is_refused),
         CASE(a_foreign_lmdb_file_is_left_alone),
         CASE(a_tree_that_is_gone_is_damage),
-        CASE(format_1_0_is_read),
+        CASE(format_1_0_is_read_and_counted_up),
+        CASE(format_2_0_is_read),
         CASE(an_entry_without_a_body_is_damage),
         CASE(bodies_without_entries_are_dropped_at_start),
         CASE(an_unreadable_entry_is_damage),

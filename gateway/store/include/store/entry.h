@@ -1,6 +1,6 @@
-/* The value of an entry on disk: what a queue must know of a message without
- * reading its body, followed by the history of its failed attempts. FORMAT.md
- * has the bytes. Pure. */
+/* The value of an entry on disk: what a queue must know of a message, its
+ * record when that is small and no other queue holds it, and the history of its
+ * failed attempts. FORMAT.md has the bytes. Pure. */
 #ifndef STORE_ENTRY_H
 #define STORE_ENTRY_H
 
@@ -9,7 +9,10 @@
 #define STORE_ENTRY_FIXED 32u
 /* Failures kept per entry; the stderr tail is kept of the last one only. */
 #define STORE_ENTRY_FAILURES 16u
-#define STORE_ENTRY_MAX (STORE_ENTRY_FIXED + STORE_ENTRY_FAILURES * (BATCH_FAILURE_FIXED + BATCH_FAILURE_DETAIL_MAX) + BATCH_FAILURE_TAIL_MAX)
+/* Longest record that is kept inside its entry. A start reads all entries and so
+ * all such records: longer ones would cost more there than they save here. */
+#define STORE_ENTRY_INSIDE_MAX 512u
+#define STORE_ENTRY_MAX (STORE_ENTRY_FIXED + STORE_ENTRY_INSIDE_MAX + STORE_ENTRY_FAILURES * (BATCH_FAILURE_FIXED + BATCH_FAILURE_DETAIL_MAX) + BATCH_FAILURE_TAIL_MAX)
 
 struct store_entry {
     enum queue_state state; /* READY, DELAYED or DEAD; LEASED is written as READY */
@@ -20,14 +23,24 @@ struct store_entry {
     uint32_t record_bytes; /* of the message's record */
     uint64_t due_ms;
     uint64_t expires_at;
+    struct sl_bytes record;  /* the message's record when it stands inside, else none; a view */
     struct sl_bytes history; /* for batch_failure_next; a view */
 };
 
 /* SL_EFORMAT: not an entry of this format's major. The history is not looked at. */
 SL_CHECK int store_entry_decode(struct sl_bytes value, struct store_entry *out);
 
-/* The value of a new entry (BATCH_ENTRY): STORE_ENTRY_FIXED bytes. */
-void store_entry_encode(const struct batch_op *op, uint8_t out[STORE_ENTRY_FIXED]);
+/* The message's record when it stands inside the value, else none. Cheaper than
+ * store_entry_decode, which has the last word on what is an entry. */
+struct sl_bytes store_entry_inside(struct sl_bytes value);
+
+/* Length and bytes of a new entry's value (BATCH_ENTRY), with its message's
+ * record (of at most STORE_ENTRY_INSIDE_MAX bytes) inside or without. */
+size_t store_entry_bytes(const struct batch_op *op, bool inside);
+void store_entry_encode(const struct batch_op *op, bool inside, uint8_t *out);
+
+/* Appends the value as it is without the message's record. */
+SL_CHECK int store_entry_tell(struct sl_bytes value, struct sl_buf *out);
 
 /* The value after a BATCH_UPDATE: state, attempts and due time are replaced,
  * the note is appended to the history, old failures leave it. A failure that
