@@ -94,7 +94,7 @@ static const struct config_key keys[] = {
 
     { "store", KEY_OBJECT, .doc = "the store on disk" },
     { "store.map_size", SIZE(C, store.map_size_bytes), RANGE(256 * MIB, 64 * TIB), DEF("\"64GiB\""), .doc = "most that the store may hold; sparse" },
-    { "store.commit_delay", TIME_US(C, store.commit_delay_us), RANGE(0, 1000000), DEF("\"200us\""), .doc = "how long a batch may be held while its messages are being worked" },
+    { "store.commit_delay", TIME_US(C, store.commit_delay_us), RANGE(0, 1000000), DEF("\"200us\""), .doc = "how long messages may wait unwritten for workers that are about to finish them" },
     { "store.reserve", SIZE(C, store.reserve_bytes), RANGE(64 * MIB, TIB), DEF("\"64MiB\""), .doc = "kept free to settle when intake has stopped" },
     { "store.engine", CHOICE(C, store.engine, engines), DEF("\"lmdb\""), .doc = "memory: nothing outlives the process" },
 

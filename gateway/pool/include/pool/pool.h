@@ -68,7 +68,8 @@ struct pools *pools_new(const struct pools_setup *setup) SL_CHECK;
 SL_CHECK int pools_add(struct pools *p, const struct pool_config *cfg);
 /* Once the nursery's lock is held: spawns the workers. */
 void pools_start(struct pools *p);
-/* Once per turn, after hub_end: writes every worker that has output. */
+/* After hub_lease, so that workers work while the batch is synced, and after
+ * hub_end: writes every worker that has output. */
 void pools_flush(struct pools *p);
 
 /* Orderly end: no deliveries and no restarts from now on; workers are told and
