@@ -242,7 +242,7 @@ static void a_reader_past_its_end_turns_bad_and_stays_bad(void **state)
     for (int kind = 0; kind < 6; kind++) {
         for (size_t n = 0; n < widths[kind]; n++) {
             uint8_t *exact = sl_alloc(n); /* so that a read past the end is seen */
-            memcpy(exact, full, n);
+            memset(exact, 255, n);
             struct sl_reader r = sl_reader_of(sl_bytes_of(exact, n));
             assert_true(read_width(&r, kind) == 0);
             assert_true(r.bad);
