@@ -138,7 +138,7 @@ static const struct config_key keys[] = {
     { "pools.*.command", TEXTS(P, command), .flags = KEY_REQUIRED | KEY_NONEMPTY, .example = "[\"python3\",\"../workers/python/examples/print_telemetry.py\"]", .doc = "program and arguments; no shell" },
     { "pools.*.mode", CHOICE(P, mode, modes), DEF("\"socket\""), .doc = "how messages reach a worker" },
     { "pools.*.workers", .type = KEY_WORKERS, .at = U64_AT(P, workers.min), RANGE(1, 1024), DEF("1"), .doc = "processes; or {\"min\": 2, \"max\": 2}" },
-    { "pools.*.prefetch", COUNT(P, prefetch), RANGE(1, 65535), DEF("64"), .doc = "most messages in one worker, started or not" },
+    { "pools.*.prefetch", COUNT(P, prefetch), RANGE(1, 65535), DEF("64"), .doc = "most messages in one worker, started or not; of large ones, those started and 1 MiB" },
     { "pools.*.concurrency", COUNT(P, concurrency), RANGE(1, 65535), DEF("1"), .doc = "messages that a worker works on at once" },
     { "pools.*.time_limit", TIME(P, time_limit_ms), RANGE(1, YEAR), DEF("\"60s\""), .doc = "a worker that takes longer is killed" },
     { "pools.*.soft_time_limit", TIME(P, soft_time_limit_ms), .flags = KEY_LATER, RANGE(0, YEAR), DEF("\"0s\""), .doc = "a worker that takes longer is told; 0s: not" },

@@ -69,6 +69,7 @@ static void check_bands(const struct queue *q, struct tally *t)
 static void check_leases(const struct queue *q, struct tally *t, const struct consumer *c)
 {
     uint32_t before = 0, unanswered = 0, started = 0, first_waiting = 0;
+    uint64_t bytes = 0;
     for (uint32_t slot = c->first; slot != 0; slot = q->leases[slot].next) {
         const struct lease *l = &q->leases[slot];
         SL_ASSERT((l->id & (LEASE_SLOTS_MAX - 1)) == slot);
@@ -83,10 +84,11 @@ static void check_leases(const struct queue *q, struct tally *t, const struct co
         SL_ASSERT(!l->started || l->limit_ms == UINT64_MAX || c->told || c->losing ||
                   (c->timer.pos != 0 && c->timer.at_ms <= l->limit_ms));
         unanswered++;
+        bytes += entry_at(q, l->entry)->bytes;
         before = slot;
     }
     SL_ASSERT(c->last == before);
-    SL_ASSERT(c->unanswered == unanswered && c->started == started &&
+    SL_ASSERT(c->unanswered == unanswered && c->unanswered_bytes == bytes && c->started == started &&
               c->first_waiting == first_waiting);
 }
 
@@ -99,7 +101,7 @@ static void check_consumer(const struct queue *q, struct tally *t, const struct 
     SL_ASSERT(!c->solo || c->unanswered == 1);
     if (c->slot == q->answered)
         return; /* its new credit is found before the next dispatch */
-    bool open = !c->stopped && !c->losing && !c->solo && c->unanswered < c->credit;
+    bool open = !c->stopped && !c->losing && !c->solo && consumer_has_room(c);
     SL_ASSERT(open == (c->open_at != 0));
     if (!open)
         return;

@@ -3,6 +3,7 @@
 #include "internal.h"
 
 #define WORK_AHEAD_US     100000.0 /* a consumer holds about this much work (decision 37) */
+#define AHEAD_BYTES       (1u << 20)
 #define SAMPLE_WEIGHT     7.0      /* one answer counts one eighth, n at once n/(n + 7) */
 #define LEASES_FIRST      64u
 #define BELOW_CONCURRENCY ((uint64_t)1 << 32)
@@ -19,6 +20,14 @@ static uint32_t credit_of(const struct consumer *c)
     if (n < c->cfg.concurrency)
         n = c->cfg.concurrency;
     return n < c->cfg.prefetch ? (uint32_t)n : c->cfg.prefetch;
+}
+
+/* Beyond what it works on, a consumer holds messages only up to a number of
+ * bytes: large ones fill its socket long before they are many, and then wait in
+ * the gateway's memory as output. */
+bool consumer_has_room(const struct consumer *c)
+{
+    return c->unanswered < c->credit && (c->unanswered_bytes < AHEAD_BYTES || c->unanswered < c->cfg.concurrency);
 }
 
 uint64_t consumer_rank(const struct consumer *c)
@@ -50,7 +59,7 @@ static void open_remove(struct queue *q, struct consumer *c)
 void consumer_update(struct queue *q, struct consumer *c)
 {
     bool closed = c->stopped || c->losing || c->solo;
-    bool open = !closed && c->unanswered < c->credit;
+    bool open = !closed && consumer_has_room(c);
     if (open && c->open_at == 0)
         open_add(q, c);
     else if (!open && c->open_at != 0)
@@ -160,6 +169,7 @@ struct lease *consumer_lease(struct queue *q, struct consumer *c, uint32_t entry
         c->first = slot;
     c->last = slot;
     c->unanswered++;
+    c->unanswered_bytes += entry_at(q, entry)->bytes;
     if (c->started < c->cfg.concurrency)
         lease_start(q, c, l, now);
     else if (c->first_waiting == 0)
@@ -181,6 +191,7 @@ static void lease_unlink(struct queue *q, struct consumer *c, struct lease *l)
     else
         c->last = l->prev;
     c->unanswered--;
+    c->unanswered_bytes -= entry_at(q, l->entry)->bytes;
     if (l->started)
         c->started--;
     l->id = 0;

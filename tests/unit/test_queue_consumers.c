@@ -66,6 +66,42 @@ static void a_slow_consumer_gets_no_more_than_its_concurrency(void **state)
     kit_end(&k);
 }
 
+static void put_large(struct kit *k, uint32_t n, size_t bytes)
+{
+    static const uint8_t zeros[2u << 20];
+    for (uint32_t i = 0; i < n; i++) {
+        struct message_parts parts = kit_parts(k);
+        parts.payload = sl_bytes_of(zeros, bytes);
+        (void)kit_enter(k, &parts, 0);
+    }
+}
+
+static void of_large_messages_a_megabyte_waits_in_a_consumer(void **state)
+{
+    (void)state;
+    struct kit k = kit_new();
+    uint64_t leases[64];
+    uint32_t c = kit_measured_consumer(&k, 2);
+    kit_measure(&k, c, 10);
+    put_large(&k, 20, 300u << 10);
+    assert_int_equal(deliver_all(&k, leases), 4); /* three are less than 1 MiB */
+    kit_answer(&k, leases[0], QUEUE_ACK);
+    assert_int_equal(deliver_all(&k, leases + 4), 1);
+    kit_end(&k);
+}
+
+static void however_large_a_consumer_gets_what_it_works_on(void **state)
+{
+    (void)state;
+    struct kit k = kit_new();
+    uint64_t leases[64];
+    uint32_t c = kit_measured_consumer(&k, 3);
+    kit_measure(&k, c, 10);
+    put_large(&k, 20, 2u << 20);
+    assert_int_equal(deliver_all(&k, leases), 3);
+    kit_end(&k);
+}
+
 /* 16 answers after 16 ms in one turn are 1 ms each, not 16 ms and fifteen times nothing. */
 static void answers_of_one_turn_share_its_time(void **state)
 {
@@ -313,6 +349,8 @@ int main(void)
         cmocka_unit_test(until_it_is_measured_a_consumer_gets_just_its_concurrency),
         cmocka_unit_test(a_quick_consumer_gets_a_tenth_of_a_second_of_work),
         cmocka_unit_test(a_slow_consumer_gets_no_more_than_its_concurrency),
+        cmocka_unit_test(of_large_messages_a_megabyte_waits_in_a_consumer),
+        cmocka_unit_test(however_large_a_consumer_gets_what_it_works_on),
         cmocka_unit_test(answers_of_one_turn_share_its_time),
         cmocka_unit_test(answers_of_the_first_turn_share_its_time_too),
         cmocka_unit_test(a_release_says_nothing_about_service_time),
