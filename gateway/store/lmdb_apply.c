@@ -294,6 +294,17 @@ static bool may_be_parted(const struct batch *b)
     return b->n > 1;
 }
 
+/* Where the part that begins at `from` ends. A settle and the drop of its body stay
+ * together: apart, a body inside the entry would be moved out only to be dropped,
+ * which takes room that there is not. */
+static uint32_t part_end(const struct batch *b, uint32_t from, uint32_t step)
+{
+    if (b->n - from <= step)
+        return b->n;
+    const struct batch_op *next = &b->ops[from + step];
+    return from + step + (next->kind == BATCH_BODY_DROP && next[-1].kind == BATCH_SETTLE && next[-1].id == next->id);
+}
+
 /* When a later part fails, the whole batch is submitted again: records that are
  * applied a second time, in the same order, change nothing. */
 static int apply_in_parts(struct lmdb_store *l, const struct batch *b)
@@ -301,7 +312,7 @@ static int apply_in_parts(struct lmdb_store *l, const struct batch *b)
     uint32_t done = 0, step = b->n / 2;
     int err = SL_ENOSPC;
     while (done < b->n && step > 0) {
-        uint32_t end = b->n - done < step ? b->n : done + step;
+        uint32_t end = part_end(b, done, step);
         err = apply_range(l, b, done, end);
         if (err == SL_OK)
             done = end;

@@ -192,6 +192,65 @@ static void the_halves_of_a_settle_batch_are_small_enough_one_day(void **state)
     assert_entries(f->st, 0);
 }
 
+/* Messages of `payload` bytes until intake stops, then failures until the map is full to its last pages. */
+static uint64_t fill_with_failures(struct fixture *f, size_t payload, const char *tail)
+{
+    uint64_t n = 0;
+    int err = SL_OK;
+    while (err == SL_OK) {
+        for (uint64_t k = 1; k <= 8; k++)
+            kit_enqueue(f->b, n + k, 1, payload);
+        err = store_apply(f->st, f->b);
+        batch_reset(f->b);
+        n += err == SL_OK ? 8 : 0;
+    }
+    uint32_t refused = 0;
+    for (uint32_t i = 0; i < 40 * n && refused < 40; i++) {
+        kit_update(f->b, 1 + i % n, 1, 1 + i / (uint32_t)n, tail);
+        refused += store_apply(f->st, f->b) != SL_OK;
+        batch_reset(f->b);
+    }
+    return n;
+}
+
+static uint32_t settle_singly(struct fixture *f, uint64_t first, uint32_t n)
+{
+    uint32_t passed = 0;
+    for (uint32_t k = 0; k < n; k++) {
+        kit_settle(f->b, first + k, 1);
+        passed += store_apply(f->st, f->b) == SL_OK;
+        batch_reset(f->b);
+    }
+    return passed;
+}
+
+/* Else it would be tried again for ever. Seven: halves of it end between a settle and its drop. */
+static void no_settle_batch_is_refused_whose_messages_pass_one_by_one(void **state)
+{
+    enum { TOGETHER = 7 };
+    static const struct { uint64_t kib; size_t payload; size_t tail; } maps[] = { { 1024, 10, 20 }, { 1024, 200, 400 }, { 1056, 200, 400 }, { 1088, 440, 400 } };
+    struct fixture *f = *state;
+    char tail[512];
+    for (size_t i = 0; i < SL_COUNT(maps); i++) {
+        f->cfg.map_size_bytes = maps[i].kib * 1024;
+        f->cfg.reserve_bytes = 0;
+        open_store(f);
+        snprintf(tail, sizeof tail, "%0*d", (int)maps[i].tail, 0);
+        uint64_t n = fill_with_failures(f, maps[i].payload, tail);
+        for (uint64_t id = 1; id + TOGETHER <= n; id += TOGETHER) {
+            for (uint32_t k = 0; k < TOGETHER; k++)
+                kit_settle(f->b, id + k, 1);
+            int err = store_apply(f->st, f->b);
+            batch_reset(f->b);
+            assert_true(err == SL_OK || settle_singly(f, id, TOGETHER) < TOGETHER);
+        }
+        store_close(f->st);
+        f->st = NULL;
+        kit_dir_remove(&f->dir);
+        kit_dir_make(&f->dir);
+    }
+}
+
 static void intake_is_never_applied_in_halves(void **state)
 {
     struct fixture *f = *state;
@@ -298,6 +357,7 @@ int main(void)
         CASE(a_full_map_stops_intake_and_the_reserve_settles_everything),
         CASE(without_a_reserve_a_settle_batch_is_applied_in_halves),
         CASE(the_halves_of_a_settle_batch_are_small_enough_one_day),
+        CASE(no_settle_batch_is_refused_whose_messages_pass_one_by_one),
         CASE(intake_is_never_applied_in_halves),
         CASE(a_map_that_is_mostly_reserve_is_refused),
         CASE(sessions_travel_with_settles_into_the_reserve),
