@@ -37,6 +37,18 @@ static void fuzz_history(struct sl_bytes in)
     sl_free(note);
 }
 
+/* The value without the message's record: the same entry. */
+static void fuzz_telling(struct sl_bytes in, const struct store_entry *e)
+{
+    struct sl_buf told = { 0 };
+    struct store_entry same;
+    must(store_entry_tell(in, &told) == SL_OK);
+    must(store_entry_decode(sl_buf_view(&told), &same) == SL_OK);
+    must(same.record.n == 0 && sl_bytes_eq(same.history, e->history) && same.record_bytes == e->record_bytes);
+    must(same.state == e->state && same.attempts == e->attempts && same.expires_at == e->expires_at && same.due_ms == e->due_ms);
+    sl_buf_fini(&told);
+}
+
 /* An update with any note leaves a value that decodes, with a bounded history. */
 static void fuzz_entry(struct sl_bytes in)
 {
@@ -46,6 +58,7 @@ static void fuzz_entry(struct sl_bytes in)
     struct queue_restored r;
     store_entry_restore(&e, 1, &r);
     must(sl_bytes_eq(store_entry_inside(in), e.record));
+    fuzz_telling(in, &e);
     must(r.state == QUEUE_READY || r.state == QUEUE_DELAYED || r.state == QUEUE_DEAD);
     struct batch_op op = { .state = QUEUE_DEAD, .attempts = 7, .due_ms = 8 };
     op.note = sl_alloc(sizeof *op.note + e.history.n);

@@ -31,6 +31,9 @@ target_compile_definitions(test_store_format PRIVATE STORE_DATA="${CMAKE_CURRENT
 # faultfs is linked in: a program's own pwrite and fdatasync come before those of libc.
 sluice_test(test_store_faults USES store SOURCES ${STORE_KIT} ${SHIMS}/faultfs.c)
 target_link_libraries(test_store_faults PRIVATE ${CMAKE_DL_LIBS})
+sluice_test(test_store_inside USES store SOURCES ${STORE_KIT})
+sluice_test(test_store_agree USES store SOURCES ${STORE_KIT} ${SHIMS}/faultfs.c)
+target_link_libraries(test_store_agree PRIVATE ${CMAKE_DL_LIBS})
 
 # Not a test: figures for this machine.
 add_executable(bench_store EXCLUDE_FROM_ALL ${CMAKE_CURRENT_SOURCE_DIR}/bench_store.c)

@@ -1,0 +1,257 @@
+/* Both engines after any story: seeded batches as the hub makes them, with
+ * entries that were cancelled, messages that move, settles that a full disk
+ * parted and that are applied again. Disk and memory must tell the
+ * same content, body for body. The faultfs shim is linked into this program. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "core/rng.h"
+#include "store/entry.h"
+#include "store_kit.h"
+
+#define BATCHES 150u
+#define LIVE_MAX 120u
+#define QUEUES 4u
+/* Payloads whose records lie on both sides of what stands inside an entry. */
+#define PAYLOAD_AT_LIMIT (STORE_ENTRY_INSIDE_MAX - MESSAGE_RECORD_FIXED - 6u)
+
+struct live {
+    uint64_t id;
+    uint32_t queues; /* bit q: queue q has an entry */
+    uint32_t payload;
+    bool touched; /* in this batch */
+};
+
+struct world {
+    struct kit_dir dir;
+    struct store *disk, *memory;
+    struct batch *b;
+    struct sl_rng rng;
+    struct live live[LIVE_MAX];
+    uint32_t n;
+    uint64_t last_id;
+};
+
+static uint32_t below(struct world *w, uint32_t n)
+{
+    return (uint32_t)sl_rng_below(&w->rng, n);
+}
+
+static uint32_t some_queue(struct world *w, uint32_t of)
+{
+    uint32_t q = 1 + below(w, QUEUES);
+    while ((of & 1u << q) == 0)
+        q = 1 + q % QUEUES;
+    return q;
+}
+
+static void add_entry(struct world *w, const struct live *m, uint32_t queue)
+{
+    struct batch_op *op = batch_add(w->b, BATCH_ENTRY);
+    op->id = m->id;
+    op->queue = queue;
+    op->msg = kit_message(m->id, m->payload);
+}
+
+/* For one to four queues, some of which have finished with it already. */
+static void enter(struct world *w)
+{
+    static const uint32_t payloads[] = { 0, 1, 200, PAYLOAD_AT_LIMIT - 1, PAYLOAD_AT_LIMIT, PAYLOAD_AT_LIMIT + 1, 3000, 9000 };
+    if (w->n == LIVE_MAX)
+        return;
+    uint64_t id = ++w->last_id * 4;
+    struct live m = { .id = id > 100 && below(w, 8) == 0 ? id - 99 : id, .payload = payloads[below(w, SL_COUNT(payloads))], .touched = true };
+    struct batch_op *body = batch_add(w->b, BATCH_BODY);
+    body->id = m.id;
+    body->msg = kit_message(m.id, m.payload);
+    w->b->bytes += body->msg->record_bytes;
+    uint32_t at = w->b->n - 1, turn = below(w, QUEUES);
+    for (uint32_t i = 0; i < QUEUES; i++) {
+        uint32_t q = 1 + (i + turn) % QUEUES;
+        if (below(w, 2) == 0)
+            continue;
+        add_entry(w, &m, q);
+        if (below(w, 3) == 0)
+            batch_cancel(w->b, w->b->n - 1);
+        else
+            m.queues |= 1u << q;
+    }
+    if (m.queues == 0)
+        batch_cancel(w->b, at);
+    else
+        w->live[w->n++] = m;
+}
+
+static void fail_once(struct world *w, struct live *m)
+{
+    static char text[BATCH_FAILURE_TAIL_MAX];
+    memset(text, 't', sizeof text);
+    struct batch_failure f = { .wall_ms = 7000 + below(w, 100000), .attempt = below(w, 100), .cause = QUEUE_CAUSE_EXIT };
+    f.detail = sl_bytes_of(text, below(w, 2) == 0 ? 6 : BATCH_FAILURE_DETAIL_MAX);
+    f.tail = sl_bytes_of(text, below(w, 2) == 0 ? 0 : below(w, sizeof text + 1));
+    struct batch_op *op = batch_add(w->b, BATCH_UPDATE);
+    op->id = m->id;
+    op->queue = some_queue(w, m->queues);
+    op->state = below(w, 2) == 0 ? QUEUE_DELAYED : QUEUE_DEAD;
+    op->attempts = f.attempt;
+    op->due_ms = f.wall_ms;
+    op->note = batch_failure_encode(&f);
+    m->touched = true;
+}
+
+static void settle(struct world *w, struct live *m)
+{
+    uint32_t queue = some_queue(w, m->queues);
+    struct batch_op *op = batch_add(w->b, BATCH_SETTLE);
+    op->id = m->id;
+    op->queue = queue;
+    m->queues &= ~(1u << queue);
+    m->touched = true;
+    if (m->queues != 0)
+        return;
+    batch_add(w->b, BATCH_BODY_DROP)->id = m->id;
+    *m = w->live[--w->n];
+}
+
+static void move(struct world *w, struct live *m)
+{
+    uint32_t others = ~m->queues & ((2u << QUEUES) - 2);
+    if (others == 0)
+        return;
+    uint32_t from = some_queue(w, m->queues), to = some_queue(w, others);
+    bool leaves_first = below(w, 2) == 0;
+    if (!leaves_first)
+        add_entry(w, m, to);
+    struct batch_op *op = batch_add(w->b, BATCH_SETTLE);
+    op->id = m->id;
+    op->queue = from;
+    if (leaves_first)
+        add_entry(w, m, to);
+    m->queues = (m->queues & ~(1u << from)) | 1u << to;
+    m->touched = true;
+}
+
+static void fill(struct world *w, bool settles_only)
+{
+    for (uint32_t i = 0; i < w->n; i++)
+        w->live[i].touched = false;
+    for (uint32_t left = 1 + below(w, 40); left > 0; left--) {
+        struct live *m = w->n == 0 ? NULL : &w->live[below(w, w->n)];
+        uint32_t what = below(w, 8);
+        if (what < 3 && !settles_only)
+            enter(w);
+        else if (m != NULL && what == 3 && !settles_only)
+            move(w, m);
+        else if (m != NULL && what == 4 && !m->touched)
+            fail_once(w, m);
+        else if (m != NULL && (settles_only || what > 4))
+            settle(w, m);
+    }
+}
+
+/* A batch in which nothing enters may be parted, and is applied as a whole again when a later part failed. */
+static void apply_settles(struct world *w)
+{
+    char plan[32];
+    struct batch part = *w->b;
+    part.n = below(w, w->b->n + 1);
+    assert_int_equal(store_apply(w->disk, &part), SL_OK);
+    snprintf(plan, sizeof plan, "write:1:ENOSPC:%u", 1 + below(w, 6));
+    setenv("FAULTFS", plan, 1);
+    int err = store_apply(w->disk, w->b);
+    unsetenv("FAULTFS");
+    assert_true(err == SL_OK || err == SL_ENOSPC);
+}
+
+static void apply(struct world *w, bool settles_only)
+{
+    if (settles_only)
+        apply_settles(w);
+    assert_int_equal(store_apply(w->disk, w->b), SL_OK);
+    assert_int_equal(store_apply(w->memory, w->b), SL_OK);
+    batch_reset(w->b);
+}
+
+static void assert_bodies(struct world *w)
+{
+    for (uint32_t i = 0; i < w->n; i++) {
+        struct message *whole = kit_message(w->live[i].id, w->live[i].payload), *m = NULL;
+        uint64_t id = w->live[i].id;
+        uint32_t entry = 0;
+        struct batch_fetch f = { .n = 1, .ids = &id, .entries = &entry, .msgs = &m };
+        store_fetch(w->disk, &f);
+        assert_int_equal(f.err, SL_OK);
+        assert_non_null(m);
+        assert_true(sl_bytes_eq(message_record(m), message_record(whole)));
+        message_unref(m);
+        message_unref(whole);
+    }
+}
+
+static void assert_agree(struct world *w)
+{
+    char *on_disk = kit_content(w->disk), *in_memory = kit_content(w->memory);
+    assert_string_equal(on_disk, in_memory);
+    sl_free(on_disk);
+    sl_free(in_memory);
+    assert_bodies(w);
+}
+
+static void assert_empty_when_all_is_settled(struct world *w)
+{
+    while (w->n > 0)
+        settle(w, &w->live[0]);
+    apply(w, true);
+    struct store_info info;
+    assert_int_equal(store_info(w->disk, &info), SL_OK);
+    assert_int_equal(info.entries + info.bodies, 0);
+}
+
+static void run(uint64_t seed)
+{
+    struct world w = { .b = batch_new(), .memory = kit_open("memory", "") };
+    kit_dir_make(&w.dir);
+    sl_rng_seed(&w.rng, seed);
+    w.disk = kit_open("lmdb", w.dir.path);
+    for (uint32_t i = 0; i < BATCHES; i++) {
+        bool settles_only = below(&w, 3) == 0;
+        fill(&w, settles_only);
+        apply(&w, settles_only);
+        if (below(&w, 4) != 0)
+            continue;
+        store_close(w.disk);
+        w.disk = kit_open("lmdb", w.dir.path);
+        assert_agree(&w);
+    }
+    assert_empty_when_all_is_settled(&w);
+    store_close(w.disk);
+    store_close(w.memory);
+    batch_free(w.b);
+    kit_dir_remove(&w.dir);
+}
+
+static void disk_and_memory_tell_the_same(void **state)
+{
+    (void)state;
+    const char *one = getenv("SLUICE_SEED");
+    for (uint64_t seed = 1; seed <= 12 && one == NULL; seed++) {
+        print_message("seed %u\n", (unsigned)seed);
+        run(seed);
+    }
+    if (one != NULL)
+        run(strtoull(one, NULL, 10));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(disk_and_memory_tell_the_same) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
