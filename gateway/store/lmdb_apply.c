@@ -117,7 +117,10 @@ static int write_update(struct writer *w, const struct batch_op *op)
         return 0;
     }
     size_t n;
-    if (store_entry_update(lmdb_bytes(old), op, w->l->value, &n) != SL_OK)
+    struct batch_op what = *op;
+    if (op->note != NULL && lmdb_space_is_short(w->l, w->txn))
+        what.note = NULL;
+    if (store_entry_update(lmdb_bytes(old), &what, w->l->value, &n) != SL_OK)
         return MDB_CORRUPTED;
     MDB_val value = { n, w->l->value };
     return mdb_cursor_put(c, &key, &value, MDB_CURRENT);

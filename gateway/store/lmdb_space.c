@@ -177,3 +177,16 @@ int lmdb_space_admit(struct lmdb_store *l, MDB_txn *txn, const struct batch *b)
         err = SL_ENOSPC;
     return err;
 }
+
+bool lmdb_space_is_short(struct lmdb_store *l, MDB_txn *txn)
+{
+    uint64_t used = 0;
+    if (lmdb_space_used(l, txn, &used) != SL_OK)
+        return false;
+    uint64_t least = used + l->space.reserve_bytes / 2;
+    bool is_short = least > l->space.file_bytes && grow(l, least) != SL_OK;
+    if (is_short && !l->space.was_short)
+        sl_log(SL_WARN, "store_histories_left_out", "%s", "reason=\"half of the reserve is gone: the rest is for settling\"");
+    l->space.was_short = is_short;
+    return is_short;
+}

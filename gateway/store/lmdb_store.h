@@ -39,6 +39,7 @@ struct lmdb_space {
     uint64_t looked_us;      /* when the disk's free space was last asked for */
     uint64_t taken_bytes;    /* taken in since then */
     bool disk_low;
+    bool was_short;          /* at the latest failure */
 };
 
 struct lmdb_store {
@@ -75,6 +76,9 @@ void lmdb_space_init(struct lmdb_store *l, const struct store_config *cfg);
  * SL_ENOSPC. A batch without bodies is always admitted: sessions and QoS 2 ids
  * travel with settles, which must not be refused on their account. */
 SL_CHECK int lmdb_space_admit(struct lmdb_store *l, MDB_txn *txn, const struct batch *b);
+/* Half of the reserve is gone. Failures that keep their histories would take the
+ * other half, too, and then nothing could be settled any more. */
+bool lmdb_space_is_short(struct lmdb_store *l, MDB_txn *txn);
 SL_CHECK int lmdb_space_used(const struct lmdb_store *l, MDB_txn *txn, uint64_t *bytes);
 uint64_t lmdb_space_disk_free(const struct lmdb_store *l);
 

@@ -192,8 +192,8 @@ static void the_halves_of_a_settle_batch_are_small_enough_one_day(void **state)
     assert_entries(f->st, 0);
 }
 
-/* Messages of `payload` bytes until intake stops, then failures until the map is full to its last pages. */
-static uint64_t fill_with_failures(struct fixture *f, size_t payload, const char *tail)
+/* Messages of `payload` bytes, ids from 1 on, until intake stops; how many. */
+static uint64_t fill_of(struct fixture *f, size_t payload)
 {
     uint64_t n = 0;
     int err = SL_OK;
@@ -204,6 +204,13 @@ static uint64_t fill_with_failures(struct fixture *f, size_t payload, const char
         batch_reset(f->b);
         n += err == SL_OK ? 8 : 0;
     }
+    return n;
+}
+
+/* And then failures until the map is full to its last pages. */
+static uint64_t fill_with_failures(struct fixture *f, size_t payload, const char *tail)
+{
+    uint64_t n = fill_of(f, payload);
     uint32_t refused = 0;
     for (uint32_t i = 0; i < 40 * n && refused < 40; i++) {
         kit_update(f->b, 1 + i % n, 1, 1 + i / (uint32_t)n, tail);
@@ -269,6 +276,31 @@ static void a_map_that_is_mostly_reserve_is_refused(void **state)
     assert_int_equal(store_open(&f->cfg, &f->st, NULL), SL_EINVAL);
     f->cfg.map_size_bytes = 1000;
     assert_int_equal(store_open(&f->cfg, &f->st, NULL), SL_EINVAL);
+}
+
+/* Whatever fails on a full store, and however often. */
+static void failures_leave_half_of_the_reserve_to_settle(void **state)
+{
+    static const size_t payloads[] = { 200, 440 };
+    struct fixture *f = *state;
+    char tail[BATCH_FAILURE_TAIL_MAX];
+    for (size_t i = 0; i < SL_COUNT(payloads); i++) {
+        f->cfg.map_size_bytes = 8 * MIB;
+        f->cfg.reserve_bytes = 2 * MIB;
+        open_store(f);
+        snprintf(tail, sizeof tail, "%01500d", 0);
+        uint64_t n = fill_of(f, payloads[i]);
+        for (uint64_t k = 0; k < 6000; k++) {
+            kit_update(f->b, 1 + k % n, 1, 1 + (uint32_t)(k / n), tail);
+            kit_apply(f->st, f->b);
+        }
+        assert_int_equal(settle_singly(f, 1, (uint32_t)n), n);
+        assert_entries(f->st, 0);
+        store_close(f->st);
+        f->st = NULL;
+        kit_dir_remove(&f->dir);
+        kit_dir_make(&f->dir);
+    }
 }
 
 static void sessions_travel_with_settles_into_the_reserve(void **state)
@@ -360,6 +392,7 @@ int main(void)
         CASE(no_settle_batch_is_refused_whose_messages_pass_one_by_one),
         CASE(intake_is_never_applied_in_halves),
         CASE(a_map_that_is_mostly_reserve_is_refused),
+        CASE(failures_leave_half_of_the_reserve_to_settle),
         CASE(sessions_travel_with_settles_into_the_reserve),
         CASE(every_failure_but_no_room_is_latched),
         CASE(a_latched_store_fetches_nothing),
