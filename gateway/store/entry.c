@@ -131,9 +131,8 @@ struct failures {
 
 static void failures_push(struct failures *all, const struct batch_failure *f)
 {
-    if (all->n > 0) {
-        const struct batch_failure *newest = &all->f[all->n - 1];
-        if (newest->wall_ms == f->wall_ms && newest->attempt == f->attempt)
+    for (uint32_t i = 0; i < all->n; i++) {
+        if (all->f[i].wall_ms == f->wall_ms && all->f[i].attempt == f->attempt)
             return;
     }
     if (all->n == STORE_ENTRY_FAILURES) {

@@ -341,6 +341,30 @@ static void an_update_applied_twice_adds_its_failure_once(void **state)
     sl_buf_fini(&value);
 }
 
+/* As when a later part of their batch found no room. */
+static void updates_applied_twice_in_their_order_change_nothing(void **state)
+{
+    struct fixture *f = *state;
+    kit_enqueue(f->b, 1, 1, 10);
+    kit_apply(f->st, f->b);
+    for (uint32_t attempt = 1; attempt <= 3; attempt++)
+        kit_update(f->b, 1, 1, attempt, "x");
+    assert_int_equal(store_apply(f->st, f->b), SL_OK);
+    kit_apply(f->st, f->b);
+    struct sl_buf value = { 0 };
+    struct store_entry e;
+    read_entry(f, 1, &value, &e);
+    size_t pos = 0;
+    struct batch_failure failure;
+    for (uint32_t attempt = 1; attempt <= 3; attempt++) {
+        assert_int_equal(batch_failure_next(e.history, &pos, &failure), SL_OK);
+        assert_int_equal(failure.attempt, attempt);
+        assert_true(sl_bytes_is(failure.tail, attempt == 3 ? "x" : ""));
+    }
+    assert_int_equal(batch_failure_next(e.history, &pos, &failure), SL_ENOENT);
+    sl_buf_fini(&value);
+}
+
 static void history_of_an_unknown_entry_is_not_found(void **state)
 {
     struct fixture *f = *state;
@@ -462,6 +486,7 @@ int main(void)
         BOTH(fetch_gives_bodies_and_null_for_unknown_ids),
         BOTH(history_keeps_sixteen_failures_and_the_last_tail),
         BOTH(an_update_applied_twice_adds_its_failure_once),
+        BOTH(updates_applied_twice_in_their_order_change_nothing),
         BOTH(history_of_an_unknown_entry_is_not_found),
         BOTH(a_dropped_session_takes_its_qos2_ids_along),
         BOTH(queue_numbers_stay_with_their_names),
