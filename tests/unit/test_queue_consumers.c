@@ -140,6 +140,25 @@ static void answers_of_the_first_turn_share_its_time_too(void **state)
     kit_end(&k);
 }
 
+/* The first one is counted although nobody asked for a delivery in between. */
+static void answers_of_two_turns_are_two_samples(void **state)
+{
+    (void)state;
+    struct kit k = kit_new();
+    uint64_t leases[8];
+    uint32_t c = kit_consumer(&k, 4, 4);
+    put_many(&k, 2);
+    assert_int_equal(deliver_all(&k, leases), 2);
+    kit_pass_ms(&k, 8);
+    kit_answer(&k, leases[0], QUEUE_ACK); /* 8 ms */
+    kit_pass_ms(&k, 8);
+    kit_answer(&k, leases[1], QUEUE_ACK); /* 16 ms, for an eighth */
+    put_many(&k, 4);
+    assert_int_equal(deliver_all(&k, leases), 4);
+    assert_int_equal(queue_consumer_backlog_us(k.q, c), 9000);
+    kit_end(&k);
+}
+
 static void a_release_says_nothing_about_service_time(void **state)
 {
     (void)state;
@@ -353,6 +372,7 @@ int main(void)
         cmocka_unit_test(however_large_a_consumer_gets_what_it_works_on),
         cmocka_unit_test(answers_of_one_turn_share_its_time),
         cmocka_unit_test(answers_of_the_first_turn_share_its_time_too),
+        cmocka_unit_test(answers_of_two_turns_are_two_samples),
         cmocka_unit_test(a_release_says_nothing_about_service_time),
         cmocka_unit_test(a_started_delivery_past_its_limit_is_told_once),
         cmocka_unit_test(the_clock_of_a_delivery_runs_from_its_start),
