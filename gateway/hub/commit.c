@@ -231,6 +231,9 @@ static void completed(struct hub *h, struct batch *b, int err)
         h->counters.commit_failures++;
         store_broke(h, err);
         refuse_batch(h, b);
+        refuse_batch(h, c->open); /* what stayed when `b` left early: no other turn may come for it */
+        if (c->stuck != NULL)
+            refuse_batch(h, c->stuck);
         park_refuse(h);
     }
     batch_recycle(h, b);

@@ -289,6 +289,47 @@ static void commit_is_not_held_for_a_slow_worker(void **state)
     kit_close(&k);
 }
 
+/* No later turn may come for it: nothing that waits has a deadline then. */
+static void what_stayed_behind_is_refused_with_what_broke_the_store(void **state)
+{
+    (void)state;
+    struct kit k = { .commit_delay_us = 2000, .here = true };
+    start(&k, 1);
+    struct kit_worker *w = kit_worker(&k, 0, 0);
+    struct kit_client *c = kit_mqtt(&k, true, "a", 0);
+    work(&k, c, w, 100);
+    kit_publish(c, 1, 2, "t/1");
+    assert_string_equal(kit_log(c), "");
+    kit_pass(&k, 0);
+    k.mono_us += 3000;
+    kit_turn(&k);
+    k.here_err = SL_EIO;
+    kit_publish(c, 1, 3, "t/1"); /* 2 is due, 3 is not */
+    assert_int_equal(hub_health(k.h), HUB_BROKEN);
+    assert_string_equal(kit_log(c), "PUBACK 2 0x83\nPUBACK 3 0x83\n");
+    kit_close(&k);
+}
+
+static void what_found_no_space_is_refused_when_the_store_breaks(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    start(&k, 1);
+    struct kit_worker *w = kit_worker(&k, 0, 0);
+    struct kit_client *c = kit_mqtt(&k, true, "a", 0);
+    kit_publish(c, 1, 1, "t/1");
+    kit_settle(&k);
+    (void)kit_log(c);
+    kit_publish(c, 1, 2, "t/1");
+    kit_commit(&k, SL_ENOSPC);
+    kit_ack(w, 0);
+    kit_pass(&k, 300);
+    assert_string_equal(kit_records(&k), "SETTLE(1) BODY_DROP "); /* it makes room for 2 */
+    kit_commit(&k, SL_EIO);
+    assert_string_equal(kit_log(c), "PUBACK 2 0x83\n");
+    kit_close(&k);
+}
+
 static void publish_large(struct kit_client *c, uint16_t id)
 {
     static char payload[6001];
@@ -335,6 +376,8 @@ int main(void)
         cmocka_unit_test(what_left_early_and_found_no_space_can_still_be_finished),
         cmocka_unit_test(what_waits_for_busy_workers_is_held_only_at_their_pace),
         cmocka_unit_test(commit_is_not_held_for_a_slow_worker),
+        cmocka_unit_test(what_stayed_behind_is_refused_with_what_broke_the_store),
+        cmocka_unit_test(what_found_no_space_is_refused_when_the_store_breaks),
         cmocka_unit_test(evicted_bodies_come_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -51,6 +51,8 @@ struct kit {
     struct batch_fetch *fetch;
     struct sl_idmap bodies;      /* what has been committed */
     uint64_t memory_bytes, commit_delay_us;
+    bool here;                   /* small batches are synced on the loop, with `here_err` */
+    int here_err;
     uint32_t max_connections;    /* 0: 100 */
     struct kit_client clients[KIT_CLIENTS];
     struct kit_worker workers[2];
