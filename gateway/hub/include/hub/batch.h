@@ -43,7 +43,7 @@ struct batch_op {
 };
 
 struct batch {
-    uint64_t seq;           /* 1, 2, 3, …: completions come in this order */
+    uint64_t seq;           /* its name, never 0 and never given again; what leaves an open batch early has a later one and is written first */
     struct batch_op *ops;
     uint32_t n, cap;
     uint32_t base;          /* how many ops have left at the front: what is remembered as a place is base + index */
