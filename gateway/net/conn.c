@@ -106,8 +106,10 @@ void conn_read(struct conn *c)
     }
     if (n > 0)
         take_input(c, (size_t)n);
-    /* A read that came short emptied the socket: whatever comes now is an edge again. */
-    c->readable = n < 0 || (size_t)n == NET_READ_BYTES || c->ended;
+    /* A read that came short emptied the socket: whatever comes now is an edge
+     * again. Not so before EOF and errors, before urgent data, and at Unix
+     * sockets, where a descriptor that was passed ends a read. */
+    c->readable = n < 0 || (size_t)n == NET_READ_BYTES || c->doubtful;
     if (c->readable && may_read(c))
         unread_add(c);
 }
@@ -186,7 +188,7 @@ void conn_event(struct conn *c, uint32_t events)
     if ((events & ~(uint32_t)EPOLLOUT) == 0)
         return;
     c->readable = true;
-    c->ended = c->ended || (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+    c->doubtful = c->doubtful || (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI)) != 0;
     if (!c->listed)
         conn_read(c);
 }
@@ -201,7 +203,6 @@ static void enlist(struct conn *c)
         n->conns->prev = c;
     n->conns = c;
     n->n_conns++;
-    n->accepted++;
 }
 
 void conn_open(struct listener *l, int fd, const char *peer)
@@ -210,6 +211,7 @@ void conn_open(struct listener *l, int fd, const char *peer)
     struct conn *c = SL_NEW(struct conn);
     c->net = n;
     c->fd = fd;
+    c->doubtful = l->bind.host == NULL;
     /* Some room above the limit, so that most of those over it are told so in
      * their own protocol's words. */
     if (n->n_conns >= n->cfg.max_connections + 1024 || poll_reading(c) != SL_OK) {

@@ -72,6 +72,7 @@ static void accept_some(struct listener *l)
             return;
         if (fd < 0)
             continue;
+        l->net->accepted++;
         peer_name(&from, peer, sizeof peer);
         conn_open(l, fd, peer);
     }
@@ -121,6 +122,12 @@ static int set_tcp_options(int fd)
            set(fd, IPPROTO_TCP, TCP_KEEPCNT, PROBES) | set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 }
 
+/* "::" means every address, whatever this system's default is. */
+static int take_ipv4_too(int fd, const union address *a)
+{
+    return a->any.sa_family == AF_INET6 ? set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0) : 0;
+}
+
 static int open_socket(struct listener *l, int family)
 {
     l->fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -136,7 +143,7 @@ static int bind_tcp(struct listener *l, struct sl_buf *why)
     if (err != 0)
         return fail(why, &l->bind, uv_strerror(err));
     socklen_t len = a.any.sa_family == AF_INET ? sizeof a.in4 : sizeof a.in6;
-    if (open_socket(l, a.any.sa_family) != 0 || set_tcp_options(l->fd) != 0 || bind(l->fd, &a.any, len) != 0)
+    if (open_socket(l, a.any.sa_family) != 0 || set_tcp_options(l->fd) != 0 || take_ipv4_too(l->fd, &a) != 0 || bind(l->fd, &a.any, len) != 0)
         return fail_errno(why, &l->bind);
     return SL_OK;
 }

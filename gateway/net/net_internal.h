@@ -41,7 +41,7 @@ struct net {
     uint32_t n_unread;
     struct conn *closed;      /* freed at the end of the turn: until then an event may name them */
     uint32_t n_conns;
-    uint64_t accept_second;   /* accepts counted in this second */
+    uint64_t accept_second;   /* accepts counted in this second, also of those that are refused at once */
     uint32_t accepted;
     uv_timer_t accept_timer;
     bool stopped;
@@ -59,7 +59,7 @@ struct farewell {
 struct conn {
     int fd;
     uint8_t readable : 1;  /* an edge said so, and no read has found the end of it yet */
-    uint8_t ended : 1;     /* after what is unread comes EOF or an error */
+    uint8_t doubtful : 1;  /* a read that came short may have left something: see conn_read */
     uint8_t blocked : 1;   /* the socket did not take all output: written on when it says so */
     uint8_t lingering : 1; /* the last answer is written */
     uint8_t listed : 1;    /* in net->unread */

@@ -9,7 +9,7 @@
 
 #include "net_internal.h"
 
-#define READING (EPOLLIN | EPOLLRDHUP | EPOLLET)
+#define READING (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET)
 
 static void on_ready(uv_poll_t *poll, int status, int events)
 {
@@ -21,11 +21,13 @@ static void on_ready(uv_poll_t *poll, int status, int events)
         conn_event(n->events[i].data.ptr, n->events[i].events);
 }
 
-/* Once each: who lists itself again has had its share of this turn. */
+/* Once each: who lists itself again has had its share of this turn. As many as
+ * of those that are ready: others than connections are waiting, too. */
 static void on_idle(uv_idle_t *idle)
 {
     struct net *n = idle->data;
-    for (uint32_t left = n->n_unread; left > 0 && n->unread != NULL; left--) {
+    uint32_t left = n->n_unread < NET_EVENTS ? n->n_unread : NET_EVENTS;
+    for (; left > 0 && n->unread != NULL; left--) {
         struct conn *c = n->unread;
         unread_remove(c);
         conn_read(c);
