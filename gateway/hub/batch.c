@@ -131,8 +131,8 @@ uint32_t batch_take_settles(struct batch *from, struct batch *to)
         from->live--;
         taken++;
     }
-    if (from->live == 0)
-        from->n = 0; /* else it would grow for as long as there is no space */
+    while (from->n > 0 && from->ops[from->n - 1].kind == BATCH_NONE)
+        from->n--; /* else it would grow for as long as there is no space */
     sl_idmap_fini(&entering);
     return taken;
 }

@@ -128,6 +128,24 @@ static void settles_leave_a_refused_batch_but_not_those_of_its_own_messages(void
     batch_free(to);
 }
 
+/* For as long as there is no space workers settle, and what entered stays. */
+static void a_refused_batch_does_not_grow_by_what_leaves_it(void **state)
+{
+    (void)state;
+    struct batch *from = batch_new();
+    enqueue(from, 10);
+    for (uint64_t id = 1; id < 10; id++) {
+        struct batch *to = batch_new();
+        batch_add(from, BATCH_SETTLE)->id = id;
+        batch_add(from, BATCH_BODY_DROP)->id = id;
+        assert_int_equal(batch_take_settles(from, to), 2);
+        batch_free(to);
+    }
+    assert_int_equal(from->n, 2);
+    assert_int_equal(from->live, 2);
+    batch_free(from);
+}
+
 static void tickets_stay_in_order_and_vanish_at_reset(void **state)
 {
     (void)state;
@@ -221,6 +239,7 @@ int main(void)
         cmocka_unit_test(the_first_ops_leave_in_their_order),
         cmocka_unit_test(reset_empties_and_lets_a_large_array_go),
         cmocka_unit_test(settles_leave_a_refused_batch_but_not_those_of_its_own_messages),
+        cmocka_unit_test(a_refused_batch_does_not_grow_by_what_leaves_it),
         cmocka_unit_test(tickets_stay_in_order_and_vanish_at_reset),
         cmocka_unit_test(a_failure_is_read_as_it_was_written),
         cmocka_unit_test(a_failure_keeps_the_start_of_its_detail_and_the_end_of_its_tail),
