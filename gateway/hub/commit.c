@@ -326,7 +326,7 @@ static void commit_open(struct hub *h)
     }
     if (c->open->live == 0) {
         resolve_tickets(h, c->open, PROTO_ACCEPTED);
-        if (c->open->n > 0 || c->owed)
+        if (c->open->n > 0 || c->owed || c->derived) /* hub_batch_stored is asked for it by its number */
             batch_recycle(h, open_next(h));
         return;
     }

@@ -330,6 +330,23 @@ static void what_found_no_space_is_refused_when_the_store_breaks(void **state)
     kit_close(&k);
 }
 
+/* Stored at once (decision 7), and nothing else need happen for it to be said. */
+static void what_a_worker_publishes_into_a_queue_that_is_not_durable_is_stored(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    struct message_parts p = { .protocol = MESSAGE_WORKER, .qos = 1, .topic = sl_str("t/1"), .payload = sl_str("p") };
+    struct queue_config cfg = kit_queue("q0", 1);
+    cfg.durable = false;
+    kit_open(&k);
+    assert_int_equal(hub_add_route(k.h, "t/#", hub_add_queue(k.h, &cfg)), SL_OK);
+    assert_int_equal(hub_publish(k.h, &p), SL_OK);
+    uint64_t batch = hub_batch_filling(k.h);
+    kit_turn(&k);
+    assert_true(hub_batch_stored(k.h, batch));
+    kit_close(&k);
+}
+
 static void publish_large(struct kit_client *c, uint16_t id)
 {
     static char payload[6001];
@@ -378,6 +395,7 @@ int main(void)
         cmocka_unit_test(commit_is_not_held_for_a_slow_worker),
         cmocka_unit_test(what_stayed_behind_is_refused_with_what_broke_the_store),
         cmocka_unit_test(what_found_no_space_is_refused_when_the_store_breaks),
+        cmocka_unit_test(what_a_worker_publishes_into_a_queue_that_is_not_durable_is_stored),
         cmocka_unit_test(evicted_bodies_come_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
