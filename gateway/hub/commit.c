@@ -345,8 +345,10 @@ void commit_turn(struct hub *h)
 uint64_t commit_deadline_us(const struct hub *h)
 {
     const struct commit *c = &h->commit;
-    if (c->inflight != NULL || c->health == HUB_BROKEN)
+    if (c->inflight != NULL)
         return UINT64_MAX;
+    if (c->health == HUB_BROKEN)
+        return c->open->n_tickets > 0 ? h->now.mono_us : UINT64_MAX; /* to be refused */
     if (c->stuck != NULL || c->settles != NULL)
         return c->retry_ms * 1000;
     return c->open->live == 0 && c->open->n_tickets == 0 ? UINT64_MAX : c->open->opened_us + h->cfg.commit_delay_us;

@@ -347,6 +347,38 @@ static void what_a_worker_publishes_into_a_queue_that_is_not_durable_is_stored(v
     kit_close(&k);
 }
 
+/* The store breaks; what its client then gets to say is answered, too: the hub
+ * asks for a turn. */
+static void what_a_broken_store_sets_free_is_answered(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    start(&k, 2);
+    struct kit_client *a = kit_mqtt(&k, true, "a", 100), *b = kit_mqtt(&k, true, "b", 0);
+    kit_publish(a, 2, 1, "t/1");
+    kit_publish(a, 1, 2, "t/both");
+    kit_settle(&k);
+    for (uint16_t id = 3; id < 6; id++)
+        kit_publish(a, 1, id, "t/both"); /* q1 is full */
+    struct sl_buf in = { 0 };
+    struct mqtt_publish p = { .qos = 1, .packet_id = 6, .topic = sl_str("t/both") };
+    struct mqtt_ack rel = { .type = MQTT_PUBREL, .packet_id = 1 };
+    mqtt_props_init(&p.props);
+    mqtt_props_init(&rel.props);
+    assert_int_equal(mqtt_encode_publish(&in, MQTT_V5, &p), SL_OK);
+    assert_int_equal(mqtt_encode_ack(&in, MQTT_V5, &rel), SL_OK);
+    kit_feed(a, in.p, sl_buf_len(&in)); /* parking is full: the PUBREL waits */
+    sl_buf_fini(&in);
+    kit_publish(b, 1, 1, "t/1");
+    (void)kit_log(a);
+    kit_commit(&k, SL_EIO);
+    assert_true(hub_deadline_us(k.h) <= k.mono_us);
+    kit_turn(&k);
+    assert_non_null(strstr(kit_log(a), "DISCONNECT 0x83\n"));
+    assert_true(hub_deadline_us(k.h) > k.mono_us);
+    kit_close(&k);
+}
+
 static void publish_large(struct kit_client *c, uint16_t id)
 {
     static char payload[6001];
@@ -396,6 +428,7 @@ int main(void)
         cmocka_unit_test(what_stayed_behind_is_refused_with_what_broke_the_store),
         cmocka_unit_test(what_found_no_space_is_refused_when_the_store_breaks),
         cmocka_unit_test(what_a_worker_publishes_into_a_queue_that_is_not_durable_is_stored),
+        cmocka_unit_test(what_a_broken_store_sets_free_is_answered),
         cmocka_unit_test(evicted_bodies_come_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
