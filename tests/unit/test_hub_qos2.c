@@ -134,6 +134,26 @@ static void a_refused_qos2_id_may_be_used_again(void **state)
     kit_close(&k);
 }
 
+/* [MQTT-4.3.2-2]: behind its PUBACK the id of QoS 1 is a new message's, whatever DUP says. */
+static void an_acknowledged_qos1_id_is_a_new_message(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    start(&k);
+    struct kit_client *c = kit_mqtt(&k, false, "a", 60);
+    kit_settle(&k);
+    kit_publish(c, 1, 5, "t/1");
+    kit_settle(&k);
+    (void)kit_log(c);
+    struct mqtt_publish again = { .qos = 1, .dup = true, .packet_id = 5, .topic = sl_str("t/1") };
+    mqtt_props_init(&again.props);
+    kit_publish_full(c, &again);
+    kit_settle(&k);
+    assert_string_equal(kit_log(c), "PUBACK 5 0x00\n");
+    assert_int_equal(accepted(&k), 2);
+    kit_close(&k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,6 +163,7 @@ int main(void)
         cmocka_unit_test(restored_qos2_id_is_a_duplicate),
         cmocka_unit_test(an_unknown_id_is_released_with_0x92),
         cmocka_unit_test(a_refused_qos2_id_may_be_used_again),
+        cmocka_unit_test(an_acknowledged_qos1_id_is_a_new_message),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,6 +26,36 @@ static void takeover_tells_the_older(void **state)
     kit_close(&k);
 }
 
+/* [MQTT-3.1.4-2]; 3.1.1 has no word for it. */
+static void takeover_closes_the_older_of_311(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    start(&k);
+    struct kit_client *old = kit_mqtt(&k, false, "a", 0);
+    (void)kit_log(old);
+    struct kit_client *newer = kit_mqtt(&k, false, "a", 0);
+    assert_string_equal(kit_log(old), "closed\n");
+    assert_string_equal(kit_log(newer), "CONNACK 0 present=0\n");
+    kit_close(&k);
+}
+
+/* [MQTT-3.1.3-6]: each has an id of its own, so that none takes over another. */
+static void clients_without_an_id_do_not_meet(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    start(&k);
+    struct kit_client *one = kit_mqtt(&k, false, "", 0), *two = kit_mqtt(&k, false, "", 0);
+    assert_string_equal(kit_log(one), "CONNACK 0 present=0\n");
+    assert_string_equal(kit_log(two), "CONNACK 0 present=0\n");
+    assert_int_equal(hub_counters(k.h)->takeovers, 0);
+    kit_publish(one, 1, 1, "t/1");
+    kit_settle(&k);
+    assert_string_equal(kit_log(one), "PUBACK 1 0x00\n");
+    kit_close(&k);
+}
+
 static void at_the_limit_only_who_comes_back_gets_in(void **state)
 {
     (void)state;
@@ -62,6 +92,21 @@ static void will_is_published_on_loss(void **state)
     kit_settle(&k);
     assert_int_equal(w->n, 1);
     assert_string_equal(w->held[0].payload, "gone");
+    kit_close(&k);
+}
+
+/* [MQTT-3.1.2-10], [MQTT-3.1.2-12]: not a second time when its client comes back without one. */
+static void a_will_is_published_once_and_none_without_one(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    start(&k);
+    kit_lose(with_will(&k, false));
+    kit_settle(&k);
+    assert_int_equal(queue_counters(hub_queue(k.h, 0))->accepted, 1);
+    kit_lose(kit_mqtt(&k, false, "a", 0));
+    kit_settle(&k);
+    assert_int_equal(queue_counters(hub_queue(k.h, 0))->accepted, 1);
     kit_close(&k);
 }
 
@@ -224,8 +269,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(takeover_tells_the_older),
+        cmocka_unit_test(takeover_closes_the_older_of_311),
+        cmocka_unit_test(clients_without_an_id_do_not_meet),
         cmocka_unit_test(at_the_limit_only_who_comes_back_gets_in),
         cmocka_unit_test(will_is_published_on_loss),
+        cmocka_unit_test(a_will_is_published_once_and_none_without_one),
         cmocka_unit_test(will_is_not_published_on_disconnect),
         cmocka_unit_test(a_takeover_publishes_the_will_of_the_older),
         cmocka_unit_test(a_worker_may_not_publish_to_topics_of_ours),

@@ -48,6 +48,13 @@ static const struct row first_packet[] = {
     {"10 ( s\"MQTT\" 05 82 00 3c () s\"d\" 00 01 ff )",                       "20 03 00 81 00", "malformed_packet"         },
     {"10 ( s\"MQTT\" 04 82 00 3c s\"d\" )",                                   "",               "malformed_packet"         }, /* no user name there */
     {"10 ( s\"MQTT\" 04 02 00 3c s\"d\" \"more\" )",                          "",               "trailing_bytes"           },
+    {"10 ( s\"MQTT\" 04 02 00 3c )",                                          "",               "malformed_packet"         }, /* [MQTT-3.1.3-3] */
+    {"10 ( s\"MQTT\" 04 02 00 3c 00 03 \"a\" 00 \"b\" )",                     "",               "malformed_packet"         }, /* [MQTT-1.5.3-2] */
+    {"10 ( s\"MQTT\" 04 06 00 3c s\"d\" s\"w\" )",                            "",               "malformed_packet"         }, /* [MQTT-3.1.2-9] */
+    {"10 ( s\"MQTT\" 04 06 00 3c s\"d\" 00 02 c3 28 s\"p\" )",                "",               "will_topic"               }, /* [MQTT-3.1.3-10] */
+    {"10 ( s\"MQTT\" 04 22 00 3c s\"d\" )",                                   "",               "will_flags_without_will"  }, /* [MQTT-3.1.2-15] */
+    {"10 ( s\"MQTT\" 04 c2 00 3c s\"d\" s\"u\" )",                            "",               "malformed_packet"         }, /* [MQTT-3.1.2-21] */
+    {"10 ( s\"MQTT\" 04 82 00 3c s\"d\" 00 01 ff )",                          "",               "malformed_packet"         }, /* [MQTT-3.1.3-11] */
     {"10 ( s\"MQTT\" 05 02 00 3c () s\"d\" 00 )",                             "20 03 00 81 00", "trailing_bytes"           },
     {"10 ( s\"MQTT\" 05 02 00 3c ( 21 00 00 ) s\"d\" )",                      "20 03 00 82 00", "property_value"           },
     {"10 ( s\"MQTT\" 05 02 00 3c ( 27 00 00 00 00 ) s\"d\" )",                "20 03 00 82 00", "property_value"           },
@@ -160,6 +167,13 @@ static const struct row in_311[] = {
     {"e1 00",                               "", "fixed_header_flags"  },
     {"c0 ( 00 )",                           "", "trailing_bytes"      },
     {"d0 00",                               "", "packet_type"         },
+    {"60 02 00 01",                         "", "fixed_header_flags"  }, /* [MQTT-3.6.1-1] */
+    {"80 ( 00 01 s\"f\" 00 )",              "", "fixed_header_flags"  }, /* [MQTT-3.8.1-1] */
+    {"a0 ( 00 01 s\"f\" )",                 "", "fixed_header_flags"  }, /* [MQTT-3.10.1-1] */
+    {"82 ( 00 00 s\"f\" 00 )",              "", "packet_id_0"         }, /* [MQTT-2.3.1-1] */
+    {"a2 ( 00 00 s\"f\" )",                 "", "packet_id_0"         },
+    {"82 ( 00 01 00 02 c3 28 00 )",         "", "topic_filter"        }, /* [MQTT-3.8.3-1] */
+    {"a2 ( 00 01 00 02 c3 28 )",            "", "topic_filter"        }, /* [MQTT-3.10.3-1] */
 };
 
 enum start { START_NEW, START_311, START_5 };
