@@ -89,6 +89,7 @@ static void a_refused_connect_is_told_why(void **state)
         struct harness h;
         harness_init(&h);
         h.connect_result = row->result;
+        h.session_present = true; /* is not told then [MQTT-3.2.2-4] */
         harness_begin(&h);
         bool v5 = i % 2 == 1;
         harness_feed_text(&h, v5 ? "10 ( s\"MQTT\" 05 02 00 3c () s\"d\" ) c0 00"
