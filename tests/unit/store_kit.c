@@ -77,6 +77,24 @@ struct store *kit_open(const char *engine, const char *dir)
     return st;
 }
 
+int kit_load(const char *dir, struct sl_buf *why)
+{
+    struct store *st = kit_open("lmdb", dir);
+    struct store_loader l = { 0 };
+    int err = store_load(st, &l, why);
+    store_close(st);
+    return err;
+}
+
+void kit_load_refused(const char *dir, const char *words)
+{
+    struct sl_buf why = { 0 };
+    assert_int_equal(kit_load(dir, &why), SL_EFORMAT);
+    assert_int_equal(sl_buf_append(&why, "", 1), SL_OK);
+    assert_non_null(strstr((const char *)why.p, words));
+    sl_buf_fini(&why);
+}
+
 struct message *kit_message(uint64_t id, size_t bytes)
 {
     uint8_t *payload = sl_alloc(bytes);

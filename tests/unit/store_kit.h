@@ -20,6 +20,10 @@ const char *kit_path(const char *dir, const char *name);
 struct store_config kit_config(const char *engine, const char *dir);
 /* Opens or fails the test with the reason. */
 struct store *kit_open(const char *engine, const char *dir);
+/* Opens the LMDB store, loads it without listening, closes it: what loading said. */
+int kit_load(const char *dir, struct sl_buf *why);
+/* Loading is SL_EFORMAT, and the reason has these words in it. */
+void kit_load_refused(const char *dir, const char *words);
 
 /* The caller owns the reference. Payload: `bytes` bytes made from the id. */
 struct message *kit_message(uint64_t id, size_t bytes);

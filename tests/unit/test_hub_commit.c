@@ -164,14 +164,22 @@ static void work(struct kit *k, struct kit_client *c, struct kit_worker *w, uint
     (void)kit_log(c);
 }
 
+/* A queue, a client, and a worker that is known to need `us` for a message. */
+static struct kit_worker *start_measured(struct kit *k, struct kit_client **c, uint64_t us)
+{
+    start(k, 1);
+    struct kit_worker *w = kit_worker(k, 0, 0);
+    *c = kit_mqtt(k, true, "a", 0);
+    work(k, *c, w, us);
+    return w;
+}
+
 static void commit_is_held_only_while_workers_are_quicker(void **state)
 {
     (void)state;
     struct kit k = { .commit_delay_us = 2000 };
-    start(&k, 1);
-    struct kit_worker *w = kit_worker(&k, 0, 0);
-    struct kit_client *c = kit_mqtt(&k, true, "a", 0);
-    work(&k, c, w, 100);
+    struct kit_client *c;
+    struct kit_worker *w = start_measured(&k, &c, 100);
     kit_publish(c, 1, 2, "t/1");
     assert_null(k.pending); /* the worker has it and is quick */
     kit_ack(w, 0);
@@ -194,10 +202,8 @@ static void what_came_in_this_turn_stays_when_earlier_messages_are_due(void **st
 {
     (void)state;
     struct kit k = { .commit_delay_us = 2000 };
-    start(&k, 1);
-    struct kit_worker *w = kit_worker(&k, 0, 0);
-    struct kit_client *c = kit_mqtt(&k, true, "a", 0);
-    work(&k, c, w, 100);
+    struct kit_client *c;
+    struct kit_worker *w = start_measured(&k, &c, 100);
     kit_publish(c, 1, 2, "t/1");
     k.mono_us += 3000;
     kit_publish(c, 1, 3, "t/1");
@@ -219,10 +225,8 @@ static void what_left_early_and_found_no_space_can_still_be_finished(void **stat
 {
     (void)state;
     struct kit k = { .commit_delay_us = 2000 };
-    start(&k, 1);
-    struct kit_worker *w = kit_worker(&k, 0, 0);
-    struct kit_client *c = kit_mqtt(&k, true, "a", 0);
-    work(&k, c, w, 100);
+    struct kit_client *c;
+    struct kit_worker *w = start_measured(&k, &c, 100);
     kit_publish(c, 1, 2, "t/1");
     kit_publish(c, 1, 3, "t/1");
     kit_ack(w, 0); /* 2 leaves a hole: places in the early batch are others */
@@ -256,10 +260,8 @@ static void what_waits_for_busy_workers_is_held_only_at_their_pace(void **state)
 {
     (void)state;
     struct kit k = { .commit_delay_us = 2000 };
-    start(&k, 1);
-    struct kit_worker *w = kit_worker(&k, 0, 0);
-    struct kit_client *c = kit_mqtt(&k, true, "a", 0);
-    work(&k, c, w, 1);
+    struct kit_client *c;
+    struct kit_worker *w = start_measured(&k, &c, 1);
     for (uint16_t i = 0; i < KIT_HELD + 3; i++)
         kit_publish(c, 1, (uint16_t)(i + 10), "t/1");
     kit_settle(&k);
@@ -279,10 +281,8 @@ static void commit_is_not_held_for_a_slow_worker(void **state)
 {
     (void)state;
     struct kit k = { .commit_delay_us = 2000 };
-    start(&k, 1);
-    struct kit_worker *w = kit_worker(&k, 0, 0);
-    struct kit_client *c = kit_mqtt(&k, true, "a", 0);
-    work(&k, c, w, 50000);
+    struct kit_client *c;
+    struct kit_worker *w = start_measured(&k, &c, 50000);
     kit_publish(c, 1, 2, "t/1");
     assert_int_equal(w->n, 1);
     assert_non_null(k.pending);

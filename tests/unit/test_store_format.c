@@ -408,24 +408,6 @@ static void format_1_0_is_read_and_counted_up(void **state)
     store_close(st);
 }
 
-static int load(const struct fixture *f, struct sl_buf *why)
-{
-    struct store *st = kit_open("lmdb", f->data);
-    struct store_loader l = { 0 };
-    int err = store_load(st, &l, why);
-    store_close(st);
-    return err;
-}
-
-static void assert_load_refused(const struct fixture *f, const char *words)
-{
-    struct sl_buf why = { 0 };
-    assert_int_equal(load(f, &why), SL_EFORMAT);
-    assert_int_equal(sl_buf_append(&why, "", 1), SL_OK);
-    assert_non_null(strstr((const char *)why.p, words));
-    sl_buf_fini(&why);
-}
-
 static void an_entry_without_a_body_is_damage(void **state)
 {
     const struct fixture *f = *state;
@@ -435,7 +417,7 @@ static void an_entry_without_a_body_is_damage(void **state)
     MDB_val key = { sizeof id, &id };
     assert_int_equal(mdb_del(r.txn, raw_tree(&r, "bodies", MDB_INTEGERKEY), &key, NULL), 0);
     raw_close(&r);
-    assert_load_refused(f, "message 000001000000000d has an entry but no body");
+    kit_load_refused(f->data, "message 000001000000000d has an entry but no body");
 }
 
 static void bodies_without_entries_are_dropped_at_start(void **state)
@@ -452,7 +434,7 @@ static void bodies_without_entries_are_dropped_at_start(void **state)
     }
     raw_close(&r);
     struct sl_buf why = { 0 };
-    assert_int_equal(load(f, &why), SL_OK);
+    assert_int_equal(kit_load(f->data, &why), SL_OK);
     struct store *st = kit_open("lmdb", f->data);
     struct store_info info;
     assert_int_equal(store_info(st, &info), SL_OK);
@@ -477,14 +459,14 @@ static void an_unreadable_entry_is_damage(void **state)
 {
     const struct fixture *f = *state;
     put_entry(f, 12, "short", 5);
-    assert_load_refused(f, "is not readable");
+    kit_load_refused(f->data, "is not readable");
 }
 
 static void an_entry_with_a_wrong_key_is_damage(void **state)
 {
     const struct fixture *f = *state;
     put_entry(f, 9, "x", 1);
-    assert_load_refused(f, "an entry's key has 9 bytes");
+    kit_load_refused(f->data, "an entry's key has 9 bytes");
 }
 
 static void an_unreadable_body_is_fetched_as_nothing(void **state)

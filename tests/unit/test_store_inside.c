@@ -90,40 +90,25 @@ static uint32_t record_bytes(void)
     return n;
 }
 
-static int load(const struct kit_dir *dir, struct sl_buf *why)
-{
-    struct store *st = kit_open("lmdb", dir->path);
-    struct store_loader l = { 0 };
-    int err = store_load(st, &l, why);
-    store_close(st);
-    return err;
-}
-
-static void assert_refused(const struct kit_dir *dir, const char *words)
-{
-    struct sl_buf why = { 0 };
-    assert_int_equal(load(dir, &why), SL_EFORMAT);
-    assert_int_equal(sl_buf_append(&why, "", 1), SL_OK);
-    assert_non_null(strstr((const char *)why.p, words));
-    sl_buf_fini(&why);
-}
-
 static void a_body_inside_that_passes_its_entrys_end_is_damage(void **state)
 {
-    lie(*state, 1);
-    assert_refused(*state, "entry 000001000000000c of queue 1 is not readable");
+    const struct kit_dir *dir = *state;
+    lie(dir, 1);
+    kit_load_refused(dir->path, "entry 000001000000000c of queue 1 is not readable");
 }
 
 static void a_body_inside_of_any_length_is_damage(void **state)
 {
-    lie(*state, UINT32_MAX - record_bytes());
-    assert_refused(*state, "entry 000001000000000c of queue 1 is not readable");
+    const struct kit_dir *dir = *state;
+    lie(dir, UINT32_MAX - record_bytes());
+    kit_load_refused(dir->path, "entry 000001000000000c of queue 1 is not readable");
 }
 
 static void a_body_inside_without_bytes_is_no_body(void **state)
 {
-    lie(*state, 0u - record_bytes());
-    assert_refused(*state, "message 000001000000000c has an entry but no body");
+    const struct kit_dir *dir = *state;
+    lie(dir, 0u - record_bytes());
+    kit_load_refused(dir->path, "message 000001000000000c has an entry but no body");
 }
 
 static struct message *fetch(struct store *st)
@@ -142,7 +127,7 @@ static void a_body_inside_that_is_cut_is_fetched_as_nothing(void **state)
 {
     const struct kit_dir *dir = *state;
     lie(dir, 0u - 10u);
-    assert_int_equal(load(dir, NULL), SL_OK);
+    assert_int_equal(kit_load(dir->path, NULL), SL_OK);
     struct store *st = kit_open("lmdb", dir->path);
     struct batch *b = batch_new();
     assert_null(fetch(st));
@@ -153,7 +138,7 @@ static void a_body_inside_that_is_cut_is_fetched_as_nothing(void **state)
     kit_apply(st, b);
     batch_free(b);
     store_close(st);
-    assert_int_equal(load(dir, NULL), SL_OK);
+    assert_int_equal(kit_load(dir->path, NULL), SL_OK);
 }
 
 static int settle_it(void *arg, uint32_t queue, const struct queue_restored *r)
@@ -169,7 +154,7 @@ static void of_two_bodies_the_one_inside_counts(void **state)
     struct raw r = raw_open(dir, "bodies", MDB_INTEGERKEY);
     uint64_t id = k_id;
     raw_put(&r, (MDB_val){ sizeof id, &id }, (MDB_val){ 4, (char[]){ "body" } });
-    assert_int_equal(load(dir, NULL), SL_OK);
+    assert_int_equal(kit_load(dir->path, NULL), SL_OK);
     struct store *st = kit_open("lmdb", dir->path);
     struct message *m = fetch(st);
     assert_non_null(m);
@@ -180,7 +165,7 @@ static void of_two_bodies_the_one_inside_counts(void **state)
     kit_apply(st, b);
     batch_free(b);
     store_close(st);
-    assert_int_equal(load(dir, NULL), SL_OK);
+    assert_int_equal(kit_load(dir->path, NULL), SL_OK);
     struct store_info info;
     st = kit_open("lmdb", dir->path);
     assert_int_equal(store_info(st, &info), SL_OK);
