@@ -115,6 +115,11 @@ static void on_event(struct hub_client *c, const struct proto_event *ev)
     case PROTO_RELEASE:
         on_release(c, ev->token, ev->u.packet_id);
         break;
+    case PROTO_SUBSCRIBE:
+    case PROTO_UNSUBSCRIBE:
+    case PROTO_SETTLE: /* no session gives these out yet */
+        SL_ASSERT(false);
+        break;
     case PROTO_BEGIN:
         on_begin(c, ev->u.transaction);
         break;

@@ -13,8 +13,11 @@
 #include "core/slab.h"
 #include "core/timers.h"
 #include "hub/hub.h"
+#include "route/outbox.h"
+#include "route/retained.h"
 #include "route/route.h"
 #include "route/sessions.h"
+#include "route/subscriptions.h"
 
 /* A queue as the hub sees it. */
 struct hub_queue {
@@ -278,6 +281,52 @@ void on_begin(struct hub_client *c, struct sl_bytes name);
 void on_commit_transaction(struct hub_client *c, uint32_t token, struct sl_bytes name);
 void on_abort(struct hub_client *c, struct sl_bytes name);
 void transactions_free(struct hub_client *c);
+
+/* ---- subscribe.c ---- */
+void on_subscribe(struct hub_client *c, uint32_t token, const struct proto_filters *f);
+void on_unsubscribe(struct hub_client *c, uint32_t token, const struct proto_filters *f);
+
+/* ---- fanout.c: from a message to those who listen ---- */
+/* Would anybody take it? */
+bool has_audience(struct hub *h, struct sl_bytes topic);
+/* Gives it to everybody who takes its topic. `from`: the publisher's session, for No Local;
+ * NULL: none. Records copies for persistent sessions; returns how many of those there are
+ * (they need the message's body). */
+uint32_t fan_out(struct hub *h, struct message *m, const struct session *from);
+
+/* ---- deliver.c: from outboxes to connections ---- */
+/* Gives one session one message: to its connection at once, or into its outbox, or drops it
+ * at the limits, counted by name. `durable`: the message's body is (being) stored under its id,
+ * so that a persistent session may have a copy. True: a copy was recorded. */
+bool session_offer(struct hub *h, struct session *s, const struct outbox_item *it, bool durable);
+void on_settle(struct hub_client *c, const struct proto_settle *p);
+/* A connection took the session: what is in flight goes out again. */
+void session_resume(struct hub *h, struct session *s);
+/* What waits for a session that ends: shared messages go to other members (decision 41), all else is dropped. */
+void session_abandon(struct hub *h, struct session *s);
+/* BATCH_COPY came back. */
+void copy_committed(struct hub *h, const struct batch_op *op);
+/* Whatever may go out now does, within the turn's budget. */
+void deliver_turn(struct hub *h);
+
+/* ---- retained.c ---- */
+/* A message with RETAIN is published: false when there is no room for it. Recorded; the
+ * publisher's answer has to wait for the batch. An empty one removes. */
+bool retained_fits_in(struct hub *h, const struct message *m);
+void retained_keep(struct hub *h, struct message *m);
+/* A subscription was made: what is retained for it follows, at the pace of the connection. */
+void retained_send(struct hub *h, struct session *s, const struct proto_filter *f, uint32_t subscription_id, bool existed);
+/* Goes on with what waits; false: nothing is left to be sent for this session. */
+bool retained_pump(struct hub *h, struct session *s);
+/* The connection is gone: what of it a persistent session still has to get goes into its outbox. */
+void retained_detach(struct hub *h, struct session *s);
+void retained_tick(struct hub *h);
+
+/* ---- sys.c: $SYS ---- */
+void sys_tick(struct hub *h);
+uint64_t sys_deadline_us(const struct hub *h);
+/* The values of now for a new subscription. */
+void sys_send(struct hub *h, struct session *s, const struct proto_filter *f, uint32_t subscription_id);
 
 /* ---- connect.c ---- */
 void on_connect(struct hub_client *c, const struct proto_connect *p);

@@ -209,7 +209,14 @@ static int check_durability(struct gateway *g)
 
 static int recover(struct gateway *g)
 {
-    struct store_loader l = { g, on_stored_queue, on_stored_entry, on_stored_session, on_stored_qos2, on_progress };
+    struct store_loader l = {
+        .arg = g,
+        .queue = on_stored_queue,
+        .entry = on_stored_entry,
+        .session = on_stored_session,
+        .qos2 = on_stored_qos2,
+        .progress = on_progress,
+    };
     struct sl_buf why = { 0 };
     struct sl_now now = gateway_now(g);
     hub_begin(g->hub, &now);

@@ -96,6 +96,14 @@ static uint64_t touched_by(const struct lmdb_store *l, const struct batch_op *op
     case BATCH_SESSION_DROP:
     case BATCH_QOS2_ADD:
     case BATCH_QOS2_DROP:
+    case BATCH_SUBSCRIPTION:
+    case BATCH_SUBSCRIPTION_DROP:
+    case BATCH_WILL:
+    case BATCH_WILL_DROP:
+    case BATCH_COPY:
+    case BATCH_COPY_DROP:
+    case BATCH_RETAIN:
+    case BATCH_RETAIN_DROP:
         break;
     }
     return l->page_bytes; /* one leaf is copied at worst */

@@ -265,6 +265,15 @@ static void apply_op(struct mem_store *s, const struct batch_op *op)
     case BATCH_QOS2_DROP:
         qos2_drop(s, op->id, op->packet_id);
         return;
+    case BATCH_SUBSCRIPTION:
+    case BATCH_SUBSCRIPTION_DROP:
+    case BATCH_WILL:
+    case BATCH_WILL_DROP:
+    case BATCH_COPY:
+    case BATCH_COPY_DROP:
+    case BATCH_RETAIN:
+    case BATCH_RETAIN_DROP:
+        return;
     }
 }
 

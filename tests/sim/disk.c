@@ -118,6 +118,15 @@ static void apply_op(struct world *w, const struct batch_op *op)
     case BATCH_QOS2_DROP:
         sl_idmap_del(&d->qos2, op->id << 16 | op->packet_id);
         break;
+    case BATCH_SUBSCRIPTION:
+    case BATCH_SUBSCRIPTION_DROP:
+    case BATCH_WILL:
+    case BATCH_WILL_DROP:
+    case BATCH_COPY:
+    case BATCH_COPY_DROP:
+    case BATCH_RETAIN:
+    case BATCH_RETAIN_DROP:
+        break; /* no device subscribes, retains or leaves a will with its session */
     }
 }
 

@@ -167,7 +167,14 @@ int main(int argc, char **argv)
     struct sl_buf why = { 0 };
     struct store *st;
     struct contents c = { 0 };
-    struct store_loader l = { &c, on_queue, on_entry, on_session, on_qos2, on_progress };
+    struct store_loader l = {
+        .arg = &c,
+        .queue = on_queue,
+        .entry = on_entry,
+        .session = on_session,
+        .qos2 = on_qos2,
+        .progress = on_progress,
+    };
     if (store_open(&cfg, &st, &why) != SL_OK)
         return fail("open", &why);
     if (store_load(st, &l, &why) != SL_OK)

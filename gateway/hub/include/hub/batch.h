@@ -18,10 +18,26 @@ enum batch_kind {
     BATCH_SETTLE,      /* queue, id: the entry is gone */
     BATCH_BODY_DROP,   /* id: nobody needs the body any more */
     BATCH_SESSION,     /* id = session number: note is the session's record (replaces) */
-    BATCH_SESSION_DROP,/* id = session number: it and all its QoS 2 ids are gone */
+    BATCH_SESSION_DROP,/* id = session number: it, its QoS 2 ids, subscriptions and will are gone */
     BATCH_QOS2_ADD,    /* id = session number, packet_id */
     BATCH_QOS2_DROP,
+    BATCH_SUBSCRIPTION,      /* id = session number, number: note is the subscription's record (replaces) */
+    BATCH_SUBSCRIPTION_DROP, /* id = session number, number */
+    BATCH_WILL,        /* id = session number: note is the will's record (replaces) */
+    BATCH_WILL_DROP,   /* id = session number */
+    BATCH_COPY,        /* id, session: what waits for a subscriber: packet_id, state (enum batch_copy_state), copy_flags; note, when set, is its subscription ids (replaces). Its body is under id */
+    BATCH_COPY_DROP,   /* id, session */
+    BATCH_RETAIN,      /* id, msg: a retained message, its record under its id (nothing to do with a body of that id) */
+    BATCH_RETAIN_DROP, /* id */
 };
+
+enum batch_copy_state {
+    BATCH_COPY_WAITING,  /* packet_id 0: it has none yet */
+    BATCH_COPY_RELEASED, /* QoS 2: PUBREC came: it is not published again, PUBREL is */
+};
+/* copy_flags: QoS of the delivery in the low two bits. */
+#define BATCH_COPY_QOS    3u
+#define BATCH_COPY_RETAIN 4u
 
 /* Variable part of a record: one allocation, owned by the batch. */
 struct batch_note {
@@ -33,12 +49,21 @@ struct batch_op {
     uint8_t kind;       /* enum batch_kind */
     uint8_t state;      /* enum queue_state */
     uint16_t packet_id;
-    uint32_t queue;     /* queue_config.number */
+    union {
+        uint32_t queue;  /* queue_config.number */
+        uint32_t number; /* of a subscription within its session */
+    };
     uint64_t id;
-    uint64_t due_ms;    /* as queue_change.due_steady_ms */
-    uint32_t attempts;
-    uint32_t entry;     /* BATCH_ENTRY: the queue's index, for the hub at completion */
-    struct message *msg;     /* BATCH_BODY, BATCH_ENTRY: a reference of the batch's own */
+    union {
+        uint64_t due_ms;  /* as queue_change.due_steady_ms */
+        uint64_t session; /* BATCH_COPY, BATCH_COPY_DROP: its number */
+    };
+    union {
+        uint32_t attempts;
+        uint32_t copy_flags;
+    };
+    uint32_t entry;     /* BATCH_ENTRY: the queue's index; BATCH_COPY: the session's slot; for the hub at completion */
+    struct message *msg;     /* BATCH_BODY, BATCH_ENTRY, BATCH_RETAIN: a reference of the batch's own */
     struct batch_note *note;
 };
 
@@ -82,6 +107,30 @@ struct batch_session {
 };
 struct batch_note *batch_session_encode(const struct batch_session *s) SL_CHECK;
 SL_CHECK int batch_session_decode(struct sl_bytes record, struct batch_session *out);
+
+/* A subscription's record: u8 version 1 · u8 options (QoS in bits 0–1, No Local 4, Retain As Published 8) · u16 group length · u32 subscription id ·
+ *   u16 filter length · group · filter */
+struct batch_subscription {
+    uint8_t qos;
+    bool no_local, retain_as_published;
+    uint32_t subscription_id;
+    struct sl_bytes group, filter;
+};
+struct batch_note *batch_subscription_encode(const struct batch_subscription *s) SL_CHECK;
+SL_CHECK int batch_subscription_decode(struct sl_bytes record, struct batch_subscription *out);
+
+/* A will's record: u8 version 1 · u8 flags (1: has an expiry) · u16 0 · u32 delay_s · u64 expiry_ms · the message's record to the end */
+struct batch_will {
+    bool has_expiry;
+    uint32_t delay_s;
+    uint64_t expiry_ms; /* from when it is published */
+    struct sl_bytes message;
+};
+struct batch_note *batch_will_encode(const struct batch_will *w) SL_CHECK;
+SL_CHECK int batch_will_decode(struct sl_bytes record, struct batch_will *out);
+
+/* Subscription ids of a copy: u32 each. */
+struct batch_note *batch_ids_encode(const uint32_t *ids, uint32_t n) SL_CHECK;
 
 struct batch *batch_new(void) SL_CHECK;
 /* Drops references and notes and empties it; memory is kept unless it is large. */

@@ -36,12 +36,33 @@ struct hub_store_io {
     void (*apply_volatile)(void *arg, struct batch *b);
 };
 
+/* What one session may cost. */
+struct hub_subscriber_limits {
+    uint32_t queue_messages;  /* that wait for it, beside what is on its way */
+    uint64_t queue_bytes;     /* the same */
+    uint64_t queue_age_ms;    /* older ones are dropped; 0: any age */
+    uint32_t in_flight;       /* of QoS 1 and 2 unanswered; the client's Receive Maximum may be less */
+    uint32_t subscriptions;
+    uint64_t output_bytes;    /* of output that waits for a slow reader: then messages wait in its outbox */
+};
+
+/* Which member of a shared subscription has the next message. */
+enum hub_sharing {
+    HUB_SHARE_FREE,        /* the one with the most room in flight; equals by turns */
+    HUB_SHARE_ROUND_ROBIN, /* by turns among those with any room */
+};
+
 struct hub_config {
     uint64_t boot;             /* ids start at boot << 40 */
     uint64_t seed;             /* jitter, assigned client ids */
     uint64_t memory_bytes;     /* bodies held in memory; over it they are read back when leased */
     uint64_t commit_delay_us;
     uint32_t max_sessions, max_connections;
+    struct hub_subscriber_limits subscribers;
+    uint64_t retained_messages, retained_bytes; /* 0 messages: none are kept, and clients are told */
+    enum hub_sharing sharing;
+    uint64_t sys_interval_ms; /* of $SYS; 0: there is none */
+    const char *version;      /* for $SYS; borrowed */
     struct hub_store_io store;
 };
 
@@ -60,10 +81,26 @@ SL_CHECK int hub_add_route(struct hub *h, const char *filter, uint32_t queue);
 /* UINT32_MAX: none of that name. */
 uint32_t hub_find_queue(const struct hub *h, struct sl_bytes name);
 
-/* Recovery; `number` is queue_config.number. SL_EFORMAT when it makes no sense. */
+/* As struct store_copy, which the shell turns into this. */
+struct hub_restored_copy {
+    uint64_t session;
+    uint16_t packet_id;
+    uint8_t state; /* enum batch_copy_state */
+    uint8_t flags; /* BATCH_COPY_… */
+    struct sl_bytes ids;
+    struct message *msg;
+    uint32_t entries;
+};
+
+/* Recovery, in the order of struct store_loader; `number` is queue_config.number. SL_EFORMAT when it makes no sense. */
 SL_CHECK int hub_restore_entry(struct hub *h, uint32_t number, const struct queue_restored *r);
 SL_CHECK int hub_restore_session(struct hub *h, uint64_t number, struct sl_bytes record);
 SL_CHECK int hub_restore_qos2(struct hub *h, uint64_t session, uint16_t packet_id);
+SL_CHECK int hub_restore_subscription(struct hub *h, uint64_t session, uint32_t number, struct sl_bytes record);
+SL_CHECK int hub_restore_will(struct hub *h, uint64_t session, struct sl_bytes record);
+/* Shares the message; `entries`: queues that need the same body. */
+SL_CHECK int hub_restore_copy(struct hub *h, const struct hub_restored_copy *c);
+SL_CHECK int hub_restore_retained(struct hub *h, struct message *m);
 
 /* ---- a turn ---- */
 

@@ -1,5 +1,6 @@
-/* MQTT sessions by client id: what outlives a connection. For now: who holds
- * the id, when the session ends, and the QoS 2 ids that came in.
+/* MQTT sessions by client id: what outlives a connection. Who holds the id,
+ * when the session ends, the QoS 2 ids that came in, what it subscribed to and
+ * what waits for it.
  *
  * An inbound QoS 2 id is NEW until its batch is committed, then STORED, until
  * PUBREL takes it away [MQTT-4.3.3-*]. A session with expiry 0 ends with its
@@ -17,6 +18,9 @@ struct session {
     uint64_t ends_wall_ms; /* while absent; UINT64_MAX: never */
     bool persistent;
     struct sl_bytes client_id; /* owned */
+    void *client;              /* the holder, while there is one; the caller's */
+    struct outbox *outbox;     /* NULL: nothing waits; the caller's (route/outbox.h) */
+    uint32_t first_subscription, n_subscriptions; /* route/subscriptions.h */
     uint16_t *ids;             /* sorted inbound QoS 2 ids */
     uint32_t n_ids, cap_ids;
     uint32_t heap_pos; /* sessions.c's */
@@ -32,7 +36,10 @@ struct session *sessions_find(struct sessions *t, struct sl_bytes client_id);
 /* Copies the id. SL_EFULL at the limit; SL_EEXIST. */
 SL_CHECK int sessions_add(struct sessions *t, struct sl_bytes client_id, uint64_t number,
                           struct session **out);
+/* Its subscriptions and its outbox are gone already. */
 void sessions_remove(struct sessions *t, struct session *s);
+/* By session.slot; the slot may have been given to another since: compare `number`. */
+struct session *sessions_at(const struct sessions *t, uint32_t slot);
 /* The holder has left: the session ends at `ends_wall_ms` unless it is taken again. */
 void sessions_leave(struct sessions *t, struct session *s, uint64_t ends_wall_ms);
 /* Takes it (again) for a connection. */

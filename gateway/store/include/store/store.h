@@ -33,15 +33,34 @@ uint64_t store_boot(const struct store *st);
 /* The number of a queue's name, given out and synced at first use. Only before the loop runs. */
 SL_CHECK int store_queue_number(struct store *st, const char *name, uint32_t *number);
 
+/* What waits for a subscriber, as it was recorded. The message is the callee's
+ * to keep a reference of; copies of one body come with the same message. */
+struct store_copy {
+    uint64_t session;
+    uint16_t packet_id; /* 0: none yet */
+    uint8_t state;      /* enum batch_copy_state */
+    uint8_t flags;      /* BATCH_COPY_… */
+    struct sl_bytes ids; /* u32 each */
+    struct message *msg;
+    uint32_t entries;    /* of queues, that need the same body */
+};
+
 /* Everything that is there, at start: queues first, then entries in ascending
- * (id, queue), then sessions, then QoS 2 ids. A callback's error ends the walk
- * and is returned. SL_EFORMAT for damage, told in `why`. */
+ * (id, queue), then sessions, QoS 2 ids, subscriptions in ascending (session,
+ * number), wills, copies in ascending (id, session), retained messages in
+ * ascending ids. What belongs to a session that is not there is left out (and
+ * removed at the next chance). A callback's error ends the walk and is
+ * returned. SL_EFORMAT for damage, told in `why`. */
 struct store_loader {
     void *arg;
     int (*queue)(void *arg, uint32_t number, const char *name);
     int (*entry)(void *arg, uint32_t queue, const struct queue_restored *r);
     int (*session)(void *arg, uint64_t number, struct sl_bytes record);
     int (*qos2)(void *arg, uint64_t session, uint16_t packet_id);
+    int (*subscription)(void *arg, uint64_t session, uint32_t number, struct sl_bytes record);
+    int (*will)(void *arg, uint64_t session, struct sl_bytes record);
+    int (*copy)(void *arg, const struct store_copy *c);
+    int (*retained)(void *arg, struct message *m); /* the callee takes a reference of its own */
     void (*progress)(void *arg, uint64_t done, uint64_t total); /* about once a second */
 };
 SL_CHECK int store_load(struct store *st, const struct store_loader *l, struct sl_buf *why);
@@ -60,7 +79,7 @@ SL_CHECK int store_history(struct store *st, uint32_t queue, uint64_t id, struct
 
 struct store_info {
     uint64_t map_bytes, used_bytes, file_bytes, free_disk_bytes;
-    uint64_t entries, sessions;
+    uint64_t entries, sessions, subscriptions, copies, retained;
     uint64_t bodies; /* that stand apart from their entries: large ones, and those of several queues */
     uint64_t missing_updates, missing_settles; /* records since open that named an entry which is not there */
     uint32_t format_major, format_minor;

@@ -3,7 +3,7 @@
  *      bytes in                    events out                    bytes out
  *   feed(view) ──▶ session ──▶ next(&event) … until false ──▶ output()
  *                     ▲                                          ▲
- *         connected / answer / shutdown                         tick(now)
+ *    connected / granted / answer / deliver / shutdown          tick(now)
  *
  * The caller feeds what it read, pulls events until there are none, answers
  * them (at once or much later, in any order), and writes what output() holds.
@@ -38,6 +38,8 @@ struct proto_config {
     uint32_t max_header_bytes;   /* STOMP: one header line; MQTT has its own 65,535 */
     uint32_t heart_beat_ms;      /* STOMP: what the server offers and asks for */
     uint32_t session_expiry_max_s; /* MQTT 5 */
+    bool retain_available;         /* MQTT 5: said in CONNACK */
+    const char *response_information; /* MQTT 5: given to who asks, `%c` is the client id; NULL: none */
     const char *server_name;     /* STOMP `server` header */
 };
 
@@ -45,6 +47,9 @@ enum proto_event_kind {
     PROTO_CONNECT,    /* answer it with connected() before pulling further */
     PROTO_PUBLISH,
     PROTO_RELEASE,    /* MQTT PUBREL: the QoS 2 id may be forgotten; answer owed */
+    PROTO_SUBSCRIBE,  /* answer it with granted() before pulling further, then, when that is stored, with answer() */
+    PROTO_UNSUBSCRIBE,/* the same */
+    PROTO_SETTLE,     /* the client's answer to a delivery; no answer owed */
     PROTO_BEGIN,      /* STOMP transactions; no answer owed unless token is set */
     PROTO_COMMIT,
     PROTO_ABORT,
@@ -60,6 +65,7 @@ struct proto_connect {
     struct sl_bytes username, password;
     enum message_protocol protocol;
     struct sl_bytes host;        /* STOMP */
+    uint16_t receive_maximum;    /* deliveries of QoS 1 and 2 that may be unanswered; 65,535 when the client says nothing */
     bool has_will;               /* kept by the session until its own time comes */
     struct sl_bytes will_topic, will_payload;
     uint8_t will_qos;
@@ -87,6 +93,39 @@ struct proto_publish {
     struct sl_bytes transaction; /* STOMP: empty outside one */
 };
 
+/* One filter of a SUBSCRIBE or UNSUBSCRIBE. */
+struct proto_filter {
+    struct sl_bytes filter;      /* valid; of a shared subscription what follows $share/GROUP/ */
+    struct sl_bytes group;       /* empty: not shared */
+    uint8_t qos;
+    uint8_t retain_handling;     /* 0, 1 or 2 as in section 3.8.3.1 */
+    bool no_local, retain_as_published;
+};
+
+struct proto_filters {
+    const struct proto_filter *v; /* the session's, like all views */
+    uint32_t n;                   /* at least 1 */
+    uint32_t subscription_id;     /* 0: none */
+};
+
+/* What became of one filter. */
+enum proto_grant {
+    PROTO_GRANT_QOS0, PROTO_GRANT_QOS1, PROTO_GRANT_QOS2, /* a subscription stands, with this QoS at most */
+    PROTO_GRANT_REMOVED,   /* UNSUBSCRIBE: it is gone */
+    PROTO_GRANT_NONE_WAS,  /* UNSUBSCRIBE: there was none: 0x11 */
+    PROTO_GRANT_DENIED,    /* 0x87; 3.1.1: 0x80 */
+    PROTO_GRANT_QUOTA,     /* 0x97; 3.1.1: 0x80 */
+};
+
+/* How far a delivery of QoS 1 or 2 has come at the client. */
+enum proto_stage { PROTO_ACKED /* PUBACK */, PROTO_RECEIVED /* PUBREC */, PROTO_COMPLETED /* PUBCOMP */ };
+
+struct proto_settle {
+    enum proto_stage stage;
+    uint16_t packet_id;
+    bool refused;                /* a reason of 0x80 or above: the delivery is over and the message dropped */
+};
+
 struct proto_disconnect {
     bool publish_will;           /* MQTT 5 reason 0x04, or no DISCONNECT at all */
     bool has_expiry;             /* MQTT 5 session expiry changed at DISCONNECT */
@@ -100,13 +139,16 @@ struct proto_event {
         struct proto_connect connect;
         struct proto_publish publish;
         uint16_t packet_id;              /* PROTO_RELEASE */
+        struct proto_filters filters;    /* PROTO_SUBSCRIBE, UNSUBSCRIBE */
+        struct proto_settle settle;      /* PROTO_SETTLE */
         struct sl_bytes transaction;     /* PROTO_BEGIN, COMMIT, ABORT */
         struct proto_disconnect disconnect;
         const char *reason;              /* PROTO_CLOSE: stable word for the log ("malformed_packet") */
     } u;
 };
 
-/* What became of a PUBLISH, RELEASE or COMMIT. */
+/* What became of a PUBLISH, RELEASE or COMMIT; PROTO_ACCEPTED and
+ * PROTO_REFUSED_STORE also of a SUBSCRIBE or UNSUBSCRIBE. */
 enum proto_result {
     PROTO_ACCEPTED,
     PROTO_NO_TAKER,      /* accepted by nobody: MQTT 5 0x10, else success */
@@ -141,6 +183,29 @@ enum proto_bye {
     PROTO_BYE_STORE,      /* 0x83 */
 };
 
+/* One message for one subscriber. */
+struct proto_delivery {
+    const struct message *msg;
+    uint8_t qos;                 /* of this delivery: the lower of published and granted */
+    bool dup, retain;
+    uint16_t packet_id;          /* QoS 1 and 2 */
+    bool has_expiry;
+    uint32_t expiry_s;           /* what is left of its life, at least 1 */
+    const uint32_t *subscription_ids;
+    uint32_t n_ids;
+};
+
+enum proto_delivered {
+    PROTO_SENT,
+    PROTO_TOO_LARGE, /* for this client: left out, and finished with as if it was sent [MQTT-3.1.2-25] */
+    PROTO_ENDED,     /* the connection is over: nothing was sent */
+};
+
+/* The packets of the message that was delivered last, one for each class of
+ * receivers whose packets differ in more than packet id and alias: a fan-out
+ * encodes each once and copies the rest. Shared by all sessions of a protocol. */
+struct proto_packets;
+
 struct protocol {
     const char *name; /* "mqtt", "stomp": as in the configuration */
 
@@ -169,6 +234,20 @@ struct protocol {
      * in STOMP; in MQTT PROTO_REFUSED_DENIED and _TARGET end the connection
      * (5.0: DISCONNECT with the reason), other results do nothing. */
     void (*answer)(struct proto_session *s, uint32_t token, enum proto_result r, uint64_t now_ms);
+    /* SUBSCRIBE, UNSUBSCRIBE: one grant per filter, in their order. The answer
+     * leaves when its slot is answered. */
+    void (*granted)(struct proto_session *s, uint32_t token, const enum proto_grant *grants, uint32_t n);
+
+    /* ---- deliveries; NULL in a protocol without subscribers ---- */
+
+    struct proto_packets *(*packets_new)(void);
+    void (*packets_free)(struct proto_packets *p);
+    /* Appends to the output, whatever stands there already: the caller looks at
+     * how much that is before it delivers. Only of an open connection. */
+    enum proto_delivered (*deliver)(struct proto_session *s, const struct proto_delivery *d, struct proto_packets *p);
+    /* PUBREL. `known` is false when no delivery has that id (0x92). */
+    void (*release)(struct proto_session *s, uint16_t packet_id, bool known);
+
     /* Queue our last words; the next event is PROTO_CLOSE. */
     void (*shutdown)(struct proto_session *s, enum proto_bye why);
 
