@@ -15,12 +15,19 @@ struct sessions {
     struct sl_slab slab;
     struct sl_strmap by_client;
     struct sl_heap ends; /* of absent sessions that end */
-    uint32_t max;
+    uint32_t max, held;
 };
 
 static struct session *session_at(const struct sessions *t, uint32_t slot)
 {
     return sl_slab_at(&t->slab, slot);
+}
+
+/* A free one has slot 0: nobody's. */
+struct session *sessions_at(const struct sessions *t, uint32_t slot)
+{
+    struct session *s = session_at(t, slot);
+    return s->slot == slot ? s : NULL;
 }
 
 static void on_moved(void *arg, uint32_t slot, uint32_t pos)
@@ -64,6 +71,11 @@ uint32_t sessions_count(const struct sessions *t)
     return (uint32_t)t->by_client.used;
 }
 
+uint32_t sessions_held(const struct sessions *t)
+{
+    return t->held;
+}
+
 struct session *sessions_find(struct sessions *t, struct sl_bytes client_id)
 {
     return sl_strmap_get(&t->by_client, client_id);
@@ -103,10 +115,13 @@ static void cancel_end(struct sessions *t, struct session *s)
 void sessions_remove(struct sessions *t, struct session *s)
 {
     cancel_end(t, s);
+    t->held -= s->holder != 0;
     void *removed = sl_strmap_del(&t->by_client, s->client_id);
     SL_ASSERT(removed == s);
     drop_memory(s);
-    sl_slab_give(&t->slab, s->slot);
+    uint32_t slot = s->slot;
+    s->slot = 0;
+    sl_slab_give(&t->slab, slot);
 }
 
 struct session *sessions_next(struct sessions *t, size_t *pos)
@@ -119,6 +134,7 @@ struct session *sessions_next(struct sessions *t, size_t *pos)
 void sessions_leave(struct sessions *t, struct session *s, uint64_t ends_wall_ms)
 {
     cancel_end(t, s);
+    t->held -= s->holder != 0;
     s->holder = 0;
     s->ends_wall_ms = ends_wall_ms;
     if (ends_wall_ms != UINT64_MAX)
@@ -128,6 +144,7 @@ void sessions_leave(struct sessions *t, struct session *s, uint64_t ends_wall_ms
 void sessions_take(struct sessions *t, struct session *s, uint64_t holder)
 {
     cancel_end(t, s);
+    t->held += s->holder == 0;
     s->holder = holder;
 }
 

@@ -32,6 +32,22 @@ static void a_session_is_found_by_its_client_id(void **state)
     sessions_free(t);
 }
 
+static void a_slot_finds_its_session_until_that_is_removed(void **state)
+{
+    (void)state;
+    struct sessions *t = sessions_new(10);
+    struct session *a = add(t, "a", 1), *b = add(t, "b", 2);
+    uint32_t slot = a->slot;
+    assert_ptr_equal(sessions_at(t, slot), a);
+    assert_ptr_equal(sessions_at(t, b->slot), b);
+    sessions_remove(t, a);
+    assert_null(sessions_at(t, slot));
+    struct session *c = add(t, "c", 3);
+    assert_int_equal(c->slot, slot); /* given again: the number tells */
+    assert_int_equal(sessions_at(t, slot)->number, 3);
+    sessions_free(t);
+}
+
 static void a_client_id_has_one_session_and_the_table_a_limit(void **state)
 {
     (void)state;
@@ -156,6 +172,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_session_is_found_by_its_client_id),
+        cmocka_unit_test(a_slot_finds_its_session_until_that_is_removed),
         cmocka_unit_test(a_client_id_has_one_session_and_the_table_a_limit),
         cmocka_unit_test(absent_sessions_end_in_the_order_of_their_ends),
         cmocka_unit_test(a_session_that_is_taken_again_does_not_end),

@@ -5,6 +5,9 @@
 #define SL_CHECK __attribute__((warn_unused_result))
 #define SL_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #define SL_NORETURN __attribute__((noreturn))
+/* For what happens seldom: its caller stays short. */
+#define SL_NOINLINE __attribute__((noinline))
+#define SL_ALWAYS_INLINE inline __attribute__((always_inline))
 #define SL_LIKELY(x) __builtin_expect(!!(x), 1)
 #define SL_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
@@ -13,6 +16,9 @@
 
 /* The struct that holds `member` at `ptr`. */
 #define SL_CONTAINER(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+
+/* The type of an expression that is not evaluated. */
+#define SL_TYPEOF(expression) __typeof__(expression)
 
 #define SL_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

@@ -17,6 +17,8 @@
 #include "core/err.h"
 #include "core/message.h"
 
+#define OUTBOX_FLIGHT_MAX 65535u /* packet ids there are */
+
 enum outbox_state { OUTBOX_QUEUED, OUTBOX_UNSENT, OUTBOX_SENT, OUTBOX_RELEASED };
 
 struct outbox_entry {
@@ -25,18 +27,22 @@ struct outbox_entry {
         uint32_t id;       /* n_ids 1 */
         uint32_t *ids;     /* n_ids over 1: owned */
     };
-    uint16_t n_ids;        /* subscription ids */
+    uint32_t n_ids;        /* subscription ids */
     uint16_t packet_id;    /* 0: none yet */
     uint8_t qos;
     uint8_t state;         /* enum outbox_state */
-    bool retain, dup, held, recorded /* a copy of it stands in the store: the caller's */, done /* outbox.c's */;
+    bool retain : 1, dup : 1, held : 1;
+    bool shared : 1;       /* of a shared subscription: another member may have it */
+    bool recorded : 1;     /* a copy of it stands in the store: the caller's, as is `place` */
+    bool due : 1, counted : 1, done : 1; /* outbox.c's */
+    uint32_t place;        /* of the copy's last record in its batch */
 };
 
 /* What is pushed; the message is shared, the ids are copied. */
 struct outbox_item {
     struct message *msg;
     uint8_t qos;
-    bool retain;
+    bool retain, shared;
     const uint32_t *ids;
     uint32_t n_ids;
 };
@@ -48,6 +54,7 @@ struct outbox *outbox_new(void) SL_CHECK;
 void outbox_free(struct outbox *o);
 bool outbox_empty(const struct outbox *o);
 uint32_t outbox_queued(const struct outbox *o);       /* entries of the queue */
+uint32_t outbox_queued_qos0(const struct outbox *o);  /* of them, those of QoS 0 */
 uint64_t outbox_queued_bytes(const struct outbox *o); /* of their messages, as message_bytes */
 uint32_t outbox_in_flight(const struct outbox *o);    /* entries of the flight */
 /* Of them, what counts against the receive maximum of this connection: published
@@ -60,25 +67,28 @@ static inline const uint32_t *outbox_ids(const struct outbox_entry *e)
     return e->n_ids > 1 ? e->ids : &e->id;
 }
 
-/* At the end of the queue. The pointers that are given out die at the next call. */
+/* At the end of the queue; shares the message. The pointers that are given out die at the next call. */
 struct outbox_entry *outbox_push(struct outbox *o, const struct outbox_item *it);
 /* The head of the queue; NULL: it is empty. */
 struct outbox_entry *outbox_head(struct outbox *o);
 /* Drops the head of the queue. */
 void outbox_pop(struct outbox *o);
-/* Moves the head of the queue, of QoS 1 or 2, to the end of the flight under an id that is not in use. */
+/* Moves the head of the queue, of QoS 1 or 2, to the end of the flight under an id that is not in use.
+ * There must be one: at most OUTBOX_FLIGHT_MAX are in flight. */
 struct outbox_entry *outbox_number(struct outbox *o);
 /* The oldest of the flight that has to go out on this connection: UNSENT, or
  * RELEASED and its PUBREL not sent on this connection yet; NULL: none, or the
- * oldest such is held. */
+ * oldest such is UNSENT and held. A RELEASED one that is held keeps nobody
+ * waiting: its PUBREL is due when it is stored. */
 struct outbox_entry *outbox_next(struct outbox *o);
-/* That one went out. */
+/* That one went out. (One that cannot be sent, too large or expired, is "sent" and then outbox_refused.) */
 void outbox_sent(struct outbox *o);
-/* It is stored: no longer held. SL_ENOENT: no such entry. */
+/* It is stored: no longer held. SL_ENOENT: no entry of the flight with that message is held. */
 SL_CHECK int outbox_unhold(struct outbox *o, uint64_t message_id);
 
 /* Answers. SL_ENOENT: no entry has that id, or it is not of the QoS or in the
- * state that the answer belongs to: nothing changed. */
+ * state that the answer belongs to: nothing changed. One that was sent on an
+ * earlier connection may be answered before it is sent again on this one. */
 /* PUBACK, PUBCOMP, or a PUBREC that refuses: the entry leaves; *out has its
  * message and `recorded`, the reference now being the caller's. */
 SL_CHECK int outbox_acked(struct outbox *o, uint16_t packet_id, struct outbox_entry *out);     /* QoS 1 */
@@ -98,8 +108,9 @@ bool outbox_shed_qos0(struct outbox *o, struct outbox_entry *out);
 /* Takes the oldest entry out of the queue whatever it is, or, when that is empty,
  * the oldest of the flight: for a session that ends. false: nothing is left. */
 bool outbox_take(struct outbox *o, struct outbox_entry *out);
-/* Restoring, in the order of the ids: into the flight with its packet id (SENT
- * or RELEASED before the crash: resume follows), or with packet id 0 into the queue. */
+/* Restoring, in the order of the messages' ids: into the flight with its packet id (SENT
+ * or RELEASED before the crash: resume follows), or with packet id 0 into the queue. SL_EEXIST: the packet id
+ * is in use; SL_EINVAL: there is no such entry (QoS 0, or released without QoS 2 and an id). */
 SL_CHECK int outbox_restore(struct outbox *o, const struct outbox_item *it, uint16_t packet_id, bool released);
 /* What the caller owns of an entry that it was given: its ids. */
 void outbox_entry_fini(struct outbox_entry *e);

@@ -13,9 +13,11 @@ struct retained;
 struct retained *retained_new(uint64_t max_messages, uint64_t max_bytes) SL_CHECK;
 void retained_free(struct retained *t);
 uint64_t retained_count(const struct retained *t);
-uint64_t retained_bytes(const struct retained *t); /* of messages, as message_bytes */
+/* Memory of messages, as message_bytes, and of the levels of their topics. */
+uint64_t retained_bytes(const struct retained *t);
 
-/* Would it fit (in place of what its topic has now)? */
+/* Would it fit (in place of what its topic has now)? Levels of a new topic count
+ * as if it shared none. */
 bool retained_fits(const struct retained *t, const struct message *m);
 /* Shares the message. The one that it replaces, or NULL: the caller's reference. */
 struct message *retained_put(struct retained *t, struct message *m) SL_CHECK;
@@ -31,6 +33,8 @@ struct message *retained_by_id(const struct retained *t, uint64_t id);
 /* The next whose expiry has passed at `now`, by the times of struct sl_now; NULL:
  * none. The caller removes it. */
 struct message *retained_expired(struct retained *t, const struct sl_now *now);
+/* In how many ms retained_expired has one; UINT64_MAX: never, as it stands. */
+uint64_t retained_next_expiry(const struct retained *t, const struct sl_now *now);
 /* Iterate: *pos starts at 0; NULL at the end. No change while iterating. */
 struct message *retained_next(const struct retained *t, size_t *pos);
 

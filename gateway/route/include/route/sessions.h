@@ -19,6 +19,7 @@ struct session {
     bool persistent;
     struct sl_bytes client_id; /* owned */
     void *client;              /* the holder, while there is one; the caller's */
+    struct will *will;         /* NULL: none; the caller's */
     struct outbox *outbox;     /* NULL: nothing waits; the caller's (route/outbox.h) */
     uint32_t first_subscription, n_subscriptions; /* route/subscriptions.h */
     uint16_t *ids;             /* sorted inbound QoS 2 ids */
@@ -32,13 +33,15 @@ struct sessions;
 struct sessions *sessions_new(uint32_t max) SL_CHECK;
 void sessions_free(struct sessions *t);
 uint32_t sessions_count(const struct sessions *t);
+uint32_t sessions_held(const struct sessions *t); /* of them, those that a connection holds */
 struct session *sessions_find(struct sessions *t, struct sl_bytes client_id);
 /* Copies the id. SL_EFULL at the limit; SL_EEXIST. */
 SL_CHECK int sessions_add(struct sessions *t, struct sl_bytes client_id, uint64_t number,
                           struct session **out);
 /* Its subscriptions and its outbox are gone already. */
 void sessions_remove(struct sessions *t, struct session *s);
-/* By session.slot; the slot may have been given to another since: compare `number`. */
+/* By a slot that a session had. NULL: it is nobody's now. It may have been given
+ * to another since: compare `number`. */
 struct session *sessions_at(const struct sessions *t, uint32_t slot);
 /* The holder has left: the session ends at `ends_wall_ms` unless it is taken again. */
 void sessions_leave(struct sessions *t, struct session *s, uint64_t ends_wall_ms);

@@ -17,7 +17,7 @@ struct subscription_options {
     uint32_t id;     /* 0: none */
 };
 
-/* As others see one. Views into the table: until its next change. */
+/* As others see one. Views into the table: until its next change, or the next look. */
 struct subscription {
     struct sl_bytes group, filter;
     struct subscription_options options;
@@ -42,7 +42,7 @@ uint32_t subscriptions_add(struct subscriptions *t, struct session *s, struct sl
 uint32_t subscriptions_remove(struct subscriptions *t, struct session *s, struct sl_bytes group, struct sl_bytes filter);
 void subscriptions_remove_all(struct subscriptions *t, struct session *s);
 /* A session's, in no order: *pos starts at 0, false at the end. */
-bool subscriptions_next(const struct subscriptions *t, const struct session *s, uint32_t *pos, struct subscription *out);
+bool subscriptions_next(struct subscriptions *t, const struct session *s, uint32_t *pos, struct subscription *out);
 
 /* ---- who takes a topic ---- */
 
@@ -65,8 +65,8 @@ struct audience {
     struct shared_group *const *groups;
 };
 
-/* Never NULL. Until the next change of the table; the answers for recent topics
- * are remembered. */
+/* Never NULL. Until the next change of the table or the next match; the answers
+ * for recent topics are remembered. */
 const struct audience *subscriptions_match(struct subscriptions *t, struct sl_bytes topic);
 /* The same for one session that published itself and has No Local on some of
  * what matches: its copy without those; false: none is left. `ids` has room for
