@@ -9,6 +9,8 @@ int bench_main_with(const struct bench_drivers *drivers, int argc, char **argv)
         return mode_worker(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "subscriber") == 0)
         return mode_subscriber(drivers, argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "fanout") == 0)
+        return mode_fanout(argc - 1, argv + 1);
     return mode_load(drivers, argc, argv);
 }
 

@@ -6,6 +6,7 @@
 
 int mode_load(const struct bench_drivers *drivers, int argc, char **argv);
 int mode_worker(int argc, char **argv);
+int mode_fanout(int argc, char **argv);
 int mode_subscriber(const struct bench_drivers *drivers, int argc, char **argv);
 
 #endif

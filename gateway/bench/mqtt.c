@@ -1,47 +1,43 @@
 /* Producer over MQTT 3.1.1 and 5. An answer's packet id is checked by the
  * load: it must name a publish in flight. QoS 0 is paced by PINGREQ. */
+#include <stdio.h>
+
 #include "bench/driver.h"
 #include "mqtt_bytes.h"
 
-enum { CONNACK = 2, PUBACK = 4, PUBREC = 5, PUBCOMP = 7, PINGRESP = 13 };
+enum { CONNACK = 2, PUBACK = 4, PUBREC = 5, PUBCOMP = 7, SUBACK = 9, PINGRESP = 13 };
+
+static int hello(uint8_t version, const struct bench_target *t, uint32_t connection, struct sl_buf *out)
+{
+    int err = bmqtt_put_connect(out, version, t, connection);
+    if (err != SL_OK || !t->subscribed)
+        return err;
+    char topic[256];
+    (void)snprintf(topic, sizeof topic, "%s/%u", t->topic, connection);
+    struct bench_target own = { .topic = topic, .n_topics = 1 };
+    return bmqtt_put_subscribe(out, version, &own, 0);
+}
 
 static int hello4(const struct bench_target *t, uint32_t connection, struct sl_buf *out)
 {
-    return bmqtt_put_connect(out, 4, t, connection);
+    return hello(4, t, connection, out);
 }
 
 static int hello5(const struct bench_target *t, uint32_t connection, struct sl_buf *out)
 {
-    return bmqtt_put_connect(out, 5, t, connection);
-}
-
-static int message(const struct bench_target *t, struct sl_bytes topic, struct sl_bytes payload,
-                   struct bench_template *out, bool v5)
-{
-    struct sl_buf *b = &out->bytes;
-    size_t rest = 2 + topic.n + (t->qos > 0 ? 2u : 0u) + (v5 ? 1u : 0u) + payload.n;
-    int err = bmqtt_put_head(b, (uint8_t)(0x30 | t->qos << 1), rest);
-    if (err == SL_OK)
-        err = bmqtt_put_text(b, topic);
-    out->number_at = sl_buf_len(b);
-    if (err == SL_OK && t->qos > 0)
-        err = bmqtt_put_u16(b, 0);
-    if (err == SL_OK && v5)
-        err = sl_buf_append(b, "", 1);
-    out->stamp_at = sl_buf_len(b);
-    return err == SL_OK ? sl_buf_append_bytes(b, payload) : err;
+    return hello(5, t, connection, out);
 }
 
 static int message4(const struct bench_target *t, struct sl_bytes topic, struct sl_bytes payload,
                     struct bench_template *out)
 {
-    return message(t, topic, payload, out, false);
+    return bmqtt_template(t, 4, topic, payload, out);
 }
 
 static int message5(const struct bench_target *t, struct sl_bytes topic, struct sl_bytes payload,
                     struct bench_template *out)
 {
-    return message(t, topic, payload, out, true);
+    return bmqtt_template(t, 5, topic, payload, out);
 }
 
 static int barrier(struct sl_buf *out)
@@ -91,6 +87,8 @@ static int answer(const struct bench_target *t, struct sl_bytes in, struct bench
     case PUBREC << 4:
     case PUBCOMP << 4:
         return t->qos == 2 ? on_ack(&p, a, reply) : SL_EPEER;
+    case SUBACK << 4:
+        return t->subscribed && p.body.n > 0 && p.body.p[p.body.n - 1] < 0x80 ? SL_OK : SL_EPEER;
     case PINGRESP << 4:
         a->kind = BENCH_BARRIER;
         return SL_OK;

@@ -89,6 +89,68 @@ int bmqtt_put_connect(struct sl_buf *out, uint8_t version, const struct bench_ta
     return err;
 }
 
+int bmqtt_put_subscribe(struct sl_buf *out, uint8_t version, const struct bench_target *t, uint8_t qos)
+{
+    char filter[512];
+    const char *tail = t->n_topics > 1 ? "/#" : "";
+    int n = t->group == NULL
+                ? snprintf(filter, sizeof filter, "%s%s", t->topic, tail)
+                : snprintf(filter, sizeof filter, "$share/%s/%s%s", t->group, t->topic, tail);
+    if (n < 0 || (size_t)n >= sizeof filter)
+        return SL_ETOOBIG;
+    int err = bmqtt_put_head(out, 0x82, 2 + (version == 5 ? 1u : 0u) + 2 + (size_t)n + 1);
+    if (err == SL_OK)
+        err = bmqtt_put_u16(out, 1);
+    if (err == SL_OK && version == 5)
+        err = sl_buf_append(out, "", 1);
+    if (err == SL_OK)
+        err = bmqtt_put_text(out, sl_str(filter));
+    return err == SL_OK ? sl_buf_append(out, &qos, 1) : err;
+}
+
+int bmqtt_template(const struct bench_target *t, uint8_t version, struct sl_bytes topic,
+                   struct sl_bytes payload, struct bench_template *out)
+{
+    struct sl_buf *b = &out->bytes;
+    size_t rest = 2 + topic.n + (t->qos > 0 ? 2u : 0u) + (version == 5 ? 1u : 0u) + payload.n;
+    int err = bmqtt_put_head(b, (uint8_t)(0x30 | t->qos << 1), rest);
+    if (err == SL_OK)
+        err = bmqtt_put_text(b, topic);
+    out->number_at = sl_buf_len(b);
+    if (err == SL_OK && t->qos > 0)
+        err = bmqtt_put_u16(b, 0);
+    if (err == SL_OK && version == 5)
+        err = sl_buf_append(b, "", 1);
+    out->stamp_at = sl_buf_len(b);
+    return err == SL_OK ? sl_buf_append_bytes(b, payload) : err;
+}
+
+static uint32_t property_bytes(struct sl_reader *r)
+{
+    uint32_t v = 0;
+    for (unsigned shift = 0; shift < 28; shift += 7) {
+        uint8_t byte = sl_rd_u8(r);
+        v |= (uint32_t)(byte & 0x7F) << shift;
+        if ((byte & 0x80) == 0)
+            return v;
+    }
+    r->bad = true;
+    return 0;
+}
+
+int bmqtt_read_publish(const struct bmqtt_packet *p, uint8_t version, struct bmqtt_publish *out)
+{
+    struct sl_reader r = sl_reader_of(p->body);
+    *out = (struct bmqtt_publish){ .qos = p->first >> 1 & 3, .dup = (p->first & 8) != 0 };
+    (void)sl_rd_bytes(&r, sl_rd_u16be(&r));
+    if (out->qos > 0)
+        out->id = sl_rd_u16be(&r);
+    if (version == 5)
+        (void)sl_rd_bytes(&r, property_bytes(&r));
+    out->payload = sl_bytes_of(r.p, sl_reader_left(&r));
+    return r.bad ? SL_EPEER : SL_OK;
+}
+
 uint8_t bmqtt_reason(const struct bmqtt_packet *p, size_t at)
 {
     return p->body.n > at ? p->body.p[at] : 0;

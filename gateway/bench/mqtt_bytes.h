@@ -24,6 +24,20 @@ struct bench_target;
 /* CONNECT of a clean session; version 4 or 5. */
 SL_CHECK int bmqtt_put_connect(struct sl_buf *out, uint8_t version, const struct bench_target *t,
                                uint32_t number);
+/* SUBSCRIBE, id 1, to the target's topic (with several: TOPIC/#), shared when it has a group. */
+SL_CHECK int bmqtt_put_subscribe(struct sl_buf *out, uint8_t version, const struct bench_target *t, uint8_t qos);
+struct bench_template;
+/* PUBLISH with the target's QoS; the packet id is left 0. */
+SL_CHECK int bmqtt_template(const struct bench_target *t, uint8_t version, struct sl_bytes topic,
+                            struct sl_bytes payload, struct bench_template *out);
+/* What a PUBLISH brings; `id` 0 with QoS 0. */
+struct bmqtt_publish {
+    uint8_t qos;
+    bool dup;
+    uint16_t id;
+    struct sl_bytes payload;
+};
+SL_CHECK int bmqtt_read_publish(const struct bmqtt_packet *p, uint8_t version, struct bmqtt_publish *out);
 /* The reason (5.0) or return code in an answer's body behind `at`; 0 when it is left out. */
 uint8_t bmqtt_reason(const struct bmqtt_packet *p, size_t at);
 

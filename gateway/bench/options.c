@@ -10,6 +10,7 @@ static const char help[] =
     "usage: sluice bench [OPTION]...\n"
     "       sluice bench worker [OPTION]...      the command of a pool to be measured\n"
     "       sluice bench subscriber [OPTION]...  the same as a client, for any server\n"
+    "       sluice bench fanout [OPTION]...      publishers and subscribers of one topic\n"
     "\n"
     "Publishes as fast as answers come (closed loop), or at a given rate (open loop:\n"
     "a message's time counts from when it was due, whether or not it could be sent).\n"
@@ -30,6 +31,7 @@ static const char help[] =
     "  --warmup S           before measuring (1; with --messages 0)\n"
     "  --answers S          wait for the last answers (10)\n"
     "  --idle S             open the connections, keep them for so long, publish nothing\n"
+    "  --subscribed         with --idle, MQTT: each connection subscribes to NAME/N\n"
     "  --connecting N       connections being opened at once (128)\n"
     "  --ledger FILE        check for loss, repetition and order together with the\n"
     "                       consumers that have the same --ledger; keep it in /dev/shm\n"
@@ -61,6 +63,7 @@ static const struct arg args[] = {
     { "warmup", ARG_SECONDS, FIELD(warmup_ns) },
     { "answers", ARG_SECONDS, FIELD(answers_ns) },
     { "idle", ARG_SECONDS, FIELD(idle_ns) },
+    { "subscribed", ARG_FLAG, FIELD(target.subscribed) },
     { "connecting", ARG_U32, FIELD(connecting) },
     { "ledger", ARG_TEXT, FIELD(ledger) },
     { "settle", ARG_SECONDS, FIELD(settle_ns) },

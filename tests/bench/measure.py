@@ -106,9 +106,25 @@ def measure_load(server, row, options):
     return result
 
 
+def measure_fanout(server, row, options):
+    command = server.fanout() + row["arguments"] + ["--seconds", str(options.seconds), "--warmup", str(min(1, options.seconds / 2)), "--json"]
+    meter = Meter(server)
+    found = run_producer(command)
+    result = {
+        "value": found["deliveries_per_second"], **per_message(meter.used(), max(1, found["deliveries_in_all"])),
+        "p50_ms": found["latency_us"]["p50"] / 1e3, "p99_ms": found["latency_us"]["p99"] / 1e3,
+        "lost": found["lost"], "repeated": found["repeated"], "findings": found,
+    }
+    if result["cpu_us"] > 0:
+        result["generator_share"] = found["generator_us_per_delivery"] / result["cpu_us"]
+    return result
+
+
 def connections_command(server, row, options, seconds):
     count = max(1, int(row["connections"] * options.scale))
     command = server.producer() + ["--connections", str(count), "--idle", str(seconds), "--json"]
+    if row.get("subscribed"):
+        command.append("--subscribed")
     return count, command
 
 
@@ -142,7 +158,7 @@ def measure_accept(server, row, options):
             "cpu_us": meter.used()["cpu_us"] / count, "findings": found}
 
 
-MEASURES = {"load": measure_load, "idle": measure_idle, "empty": measure_empty, "accept": measure_accept}
+MEASURES = {"load": measure_load, "fanout": measure_fanout, "idle": measure_idle, "empty": measure_empty, "accept": measure_accept}
 
 
 # ---- what went wrong ----

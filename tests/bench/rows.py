@@ -1,11 +1,20 @@
 """What is measured: one row each. README.md tells what a row is for.
 
+A row of kind "fanout" has publishers and subscribers of one topic in one process (arguments of `sluice bench fanout`).
 A row of kind "load" has a producer (arguments of `sluice bench`) and consumers; `paused` says that they stand still
 (SIGSTOP) until all has been answered. `unit` names the value; `fewer`: less is better. `needs`: what a server must be
 able to do. `alone`: measured with these servers unless others are asked for. `long`: only when asked for by name.
 """
 
 CORE = ("--connections", "50", "--window", "20")
+
+
+SHARED = ("--publishers", "1000", "--subscribers", "5", "--group", "g", "--window", "4")
+
+
+def fanout(*arguments):
+    return {"kind": "fanout", "arguments": list(arguments), "consumers": False, "needs": "mqtt", "unit": "deliveries/s",
+            "alone": ("sluice", "mosquitto")}
 
 
 def load(*producer, unit="messages/s", **more):
@@ -29,7 +38,16 @@ ROWS = {
     "failing": load(*CORE, consumer=["--fail-percent", "10"], needs="fails", unit="worked/s"),
     "backlog": load(*CORE, paused=True, messages=200000, unit="worked/s"),
     "deep": load(*CORE, paused=True, messages=10000000, unit="worked/s", long=True, alone=("sluice",), patience=1200),
+    # One publisher, 1,000 subscribers; 1,000 publishers, 5 who share; and a few of each for the latency of one delivery.
+    "fanout": fanout(),
+    "fanout-qos1": fanout("--qos", "1"),
+    "fanout-mqtt5": fanout("--protocol", "mqtt5"),
+    "shared": fanout(*SHARED),
+    "shared-qos1": fanout(*SHARED, "--qos", "1"),
+    "pairs": fanout("--publishers", "1", "--subscribers", "1", "--window", "1"),
     "idle": {"kind": "idle", "connections": 5000, "needs": "mqtt", "unit": "bytes/connection", "fewer": True},
+    "subscribed": {"kind": "idle", "connections": 15000, "subscribed": True, "needs": "mqtt", "unit": "bytes/connection",
+                   "fewer": True, "alone": ("sluice", "mosquitto")},
     "empty": {"kind": "empty", "consumers": False, "unit": "MB", "fewer": True, "form": "{:,.2f}"},
     "accept": {"kind": "accept", "connections": 15000, "needs": "mqtt", "unit": "connections/s"},
 }

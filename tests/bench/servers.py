@@ -48,6 +48,9 @@ class Server:
         return [self.tools.sluice, "bench", "--protocol", self.protocol, "--connect", str(self.port["MQTT"]),
                 "--topic", self.topic]
 
+    def fanout(self):
+        return [self.tools.sluice, "bench", "fanout", "--connect", str(self.port["MQTT"]), "--topic", "fanout/load"]
+
     # what is the same
 
     def subscriber(self, protocol, port, *more):

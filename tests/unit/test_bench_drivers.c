@@ -85,6 +85,26 @@ static void answers_are_the_same_at_any_split(void **state)
     }
 }
 
+static void a_subscribed_connection_asks_for_a_topic_of_its_own(void **state)
+{
+    (void)state;
+    struct bench_target t = target;
+    struct sl_buf plain = { 0 }, subscribed = { 0 };
+    t.subscribed = true;
+    assert_int_equal(bench_mqtt.hello(&target, 12, &plain), SL_OK);
+    assert_int_equal(bench_mqtt.hello(&t, 12, &subscribed), SL_OK);
+    struct sl_bytes rest = sl_buf_view(&subscribed);
+    assert_true(rest.n > sl_buf_len(&plain));
+    rest = sl_bytes_of(rest.p + sl_buf_len(&plain), rest.n - sl_buf_len(&plain));
+    assert_true(sl_bytes_eq(rest, sl_bytes_of("\x82\x09\0\1\0\4t/12\0", 11)));
+    sl_buf_fini(&plain);
+    sl_buf_fini(&subscribed);
+    struct bench_answer a;
+    struct sl_bytes suback = sl_bytes_of("\x90\3\0\1\0", 5);
+    assert_int_equal(bench_mqtt.answer(&t, suback, &a, &plain), SL_OK);
+    assert_int_equal(bench_mqtt.answer(&target, suback, &a, &plain), SL_EPEER);
+}
+
 static void pubrec_is_answered_with_pubrel(void **state)
 {
     (void)state;
@@ -181,6 +201,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_are_the_same_at_any_split),
+        cmocka_unit_test(a_subscribed_connection_asks_for_a_topic_of_its_own),
         cmocka_unit_test(pubrec_is_answered_with_pubrel),
         cmocka_unit_test(templates_hold_number_and_payload),
         cmocka_unit_test(deliveries_are_acknowledged_at_any_split),

@@ -18,6 +18,7 @@ struct bench_target {
     const char *group;           /* consumers that share */
     uint32_t prefetch;           /* consumers: messages asked for ahead */
     bool transient;              /* STOMP: without the `persistent` header */
+    bool subscribed;             /* MQTT producers: connection N subscribes to "NAME/N" */
 };
 
 /* ---- producers ---- */
