@@ -48,6 +48,7 @@ static const char *const engines[] = { "lmdb", "memory", NULL };
 static const char *const overflows[] = { "block", "reject", "drop_oldest", NULL };
 static const char *const on_failures[] = { "block", "skip", "dead", NULL };
 static const char *const policies[] = { "drop", "replace", NULL };
+static const char *const sharings[] = { "free", "round_robin", NULL };
 static const char *const modes[] = { "socket", "lines", "exec", NULL };
 
 #define C struct config
@@ -61,6 +62,8 @@ static const struct config_key keys[] = {
     { "node", TEXT(C, node), CHECKED(config_is_name, "a name: " CONFIG_NAME_ALLOWED), DEF("\"sluice\""), .doc = "the name of this gateway" },
     { "data_dir", PATH(C, data_dir), DEF("\"data\""), .doc = "the folder of the store, relative to that of this file" },
     { "drain_timeout", TIME(C, drain_timeout_ms), RANGE(0, DAY), DEF("\"30s\""), .doc = "how long workers may take to finish when the gateway stops" },
+    { "sys_interval", TIME(C, sys_interval_ms), RANGE(0, HOUR), DEF("\"10s\""), .doc = "how often changed values are told at $SYS/broker/#; 0s: there is no $SYS" },
+    { "shared_subscriptions", CHOICE(C, sharing, sharings), DEF("\"free\""), .doc = "who has the next message of a shared subscription: the member with the most room in flight, or each in turn" },
 
     { "listeners", KEY_LIST, ELEMENTS(C, listeners), DEF("[{\"bind\":\"127.0.0.1:1883\",\"protocol\":\"mqtt\"},{\"bind\":\"127.0.0.1:61613\",\"protocol\":\"stomp\"}]"), .doc = "where clients come in; without this key: MQTT on 127.0.0.1:1883, STOMP on 127.0.0.1:61613" },
     { "listeners[].bind", TEXT(L, bind), .flags = KEY_REQUIRED, .allowed = CONFIG_BIND_ALLOWED, .example = "\"127.0.0.1:1883\"", .doc = "where to listen" },
@@ -71,6 +74,7 @@ static const struct config_key keys[] = {
     { "listeners[].receive_maximum", COUNT(L, receive_maximum), RANGE(1, 65535), DEF("1024"), .doc = "publishes without an answer per connection" },
     { "listeners[].park_bytes", SIZE(L, park_bytes), RANGE(4 * KIB, GIB), DEF("\"1MiB\""), .doc = "parked publishes per connection while a queue is full" },
     { "listeners[].max_keep_alive", TIME(L, max_keep_alive_ms), RANGE(0, 65535 * SECOND), DEF("\"0s\""), .doc = "longest keep-alive that is granted; 0s: as the client asks" },
+    { "listeners[].response_information", TEXT(L, response_information), .flags = KEY_NULLABLE, CHECKED(config_is_response_information, "a topic prefix of at most 1024 bytes without wildcards, such as \"reply/%c/\""), DEF("null"), .doc = "told to MQTT 5 clients that ask where to expect answers; %c is the client id" },
     { "listeners[].tls", KEY_RESERVED, DEF("null"), .doc = "certificate, key, client CA" },
     { "listeners[].websocket", FLAG(L, websocket), .flags = KEY_LATER, DEF("false"), .doc = "MQTT and STOMP inside WebSocket" },
     { "listeners[].proxy_protocol", FLAG(L, proxy_protocol), .flags = KEY_LATER, DEF("false"), .doc = "a PROXY header comes first" },
@@ -85,12 +89,16 @@ static const struct config_key keys[] = {
     { "limits.min_free_disk", SIZE(C, limits.min_free_disk_bytes), RANGE(0, 16 * TIB), DEF("\"64MiB\""), .doc = "with less free, intake stops" },
     { "limits.max_sessions", COUNT(C, limits.max_sessions), RANGE(1, 10000000), DEF("100000"), .doc = "sessions, connected or not" },
     { "limits.partial_packet", SIZE(C, limits.partial_packet_bytes), RANGE(KIB, 16 * MIB), DEF("\"128KiB\""), .doc = "largest packet before authentication" },
-    { "limits.session_queue", KEY_OBJECT, .doc = "what waits for one session" },
-    { "limits.session_queue.messages", COUNT(C, limits.session_queue.messages), .flags = KEY_LATER, RANGE(1, 10000000), DEF("1000"), .doc = "messages" },
-    { "limits.session_queue.bytes", SIZE(C, limits.session_queue.bytes), .flags = KEY_LATER, RANGE(KIB, TIB), DEF("\"1MiB\""), .doc = "bytes" },
-    { "limits.retained", KEY_OBJECT, .doc = "retained messages" },
-    { "limits.retained.messages", COUNT(C, limits.retained.messages), .flags = KEY_LATER, RANGE(0, 100000000), DEF("100000"), .doc = "messages" },
-    { "limits.retained.bytes", SIZE(C, limits.retained.bytes), .flags = KEY_LATER, RANGE(0, TIB), DEF("\"256MiB\""), .doc = "bytes" },
+    { "limits.session_queue", KEY_OBJECT, .doc = "what waits for one session, connected or not; over it the oldest of QoS 0 goes first, then what is new is dropped" },
+    { "limits.session_queue.messages", COUNT(C, limits.session_queue.messages), RANGE(1, 10000000), DEF("1000"), .doc = "messages, beside those in flight" },
+    { "limits.session_queue.bytes", SIZE(C, limits.session_queue.bytes), RANGE(KIB, TIB), DEF("\"1MiB\""), .doc = "their bytes" },
+    { "limits.session_queue.age", TIME(C, limits.session_queue.age_ms), RANGE(0, 100 * YEAR), DEF("\"0s\""), .doc = "older ones are dropped; 0s: at any age" },
+    { "limits.session_queue.in_flight", COUNT(C, limits.session_queue.in_flight), RANGE(1, 65535), DEF("1024"), .doc = "messages of QoS 1 and 2 on their way that the client has not answered; its own Receive Maximum may be less" },
+    { "limits.session_subscriptions", COUNT(C, limits.session_subscriptions), RANGE(1, 1000000), DEF("10000"), .doc = "subscriptions of one session" },
+    { "limits.session_output", SIZE(C, limits.session_output_bytes), RANGE(4 * KIB, GIB), DEF("\"256KiB\""), .doc = "output that waits for a slow reader; more waits in its queue" },
+    { "limits.retained", KEY_OBJECT, .doc = "retained messages; over it new ones are refused" },
+    { "limits.retained.messages", COUNT(C, limits.retained.messages), RANGE(0, 100000000), DEF("100000"), .doc = "messages; 0: none are kept, and clients are told" },
+    { "limits.retained.bytes", SIZE(C, limits.retained.bytes), RANGE(0, TIB), DEF("\"256MiB\""), .doc = "bytes, held in memory" },
 
     { "store", KEY_OBJECT, .doc = "the store on disk" },
     { "store.map_size", SIZE(C, store.map_size_bytes), RANGE(256 * MIB, 64 * TIB), DEF("\"64GiB\""), .doc = "most that the store may hold; sparse" },

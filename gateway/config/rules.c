@@ -44,6 +44,12 @@ bool config_is_order(struct sl_bytes text)
     return sl_bytes_is(text, "none") || sl_bytes_is(text, "client") || sl_bytes_is(text, "topic");
 }
 
+bool config_is_response_information(struct sl_bytes text)
+{
+    bool wild = memchr(text.p, '+', text.n) != NULL || memchr(text.p, '#', text.n) != NULL;
+    return text.n > 0 && text.n <= 1024 && !wild && sl_utf8_valid(text);
+}
+
 bool config_is_filter(struct sl_bytes text)
 {
     if (text.n == 0 || text.n > 65535 || !sl_utf8_valid(text))

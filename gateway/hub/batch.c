@@ -4,6 +4,7 @@
 #include "hub/batch.h"
 
 #include "core/alloc.h"
+#include "core/hash.h"
 #include "core/map.h"
 
 /* A batch that grew past this under a burst gives its memory back. */
@@ -11,6 +12,15 @@
 
 #define SESSION_VERSION 1u
 #define SESSION_FIXED 15u
+#define SUBSCRIPTION_VERSION 1u
+#define SUBSCRIPTION_FIXED 10u
+#define SUBSCRIPTION_NO_LOCAL 4u
+#define SUBSCRIPTION_AS_PUBLISHED 8u
+#define QOS_MASK 3u
+#define QOS_MAX 2u
+#define WILL_VERSION 1u
+#define WILL_FIXED 16u
+#define WILL_EXPIRES 1u
 
 struct batch *batch_new(void)
 {
@@ -66,16 +76,21 @@ void batch_grow(struct batch *b)
     b->ops = sl_realloc(b->ops, (size_t)b->cap * sizeof *b->ops);
 }
 
+/* What it adds to batch.bytes. */
+static uint64_t bytes_of(const struct batch_op *op)
+{
+    bool counts = op->kind == BATCH_BODY || op->kind == BATCH_RETAIN;
+    return counts && op->msg != NULL ? op->msg->record_bytes : 0;
+}
+
 void batch_cancel(struct batch *b, uint32_t i)
 {
     SL_ASSERT(i < b->n);
     struct batch_op *op = &b->ops[i];
     if (op->kind == BATCH_NONE)
         return;
-    if (op->kind == BATCH_BODY && op->msg != NULL) {
-        uint64_t bytes = op->msg->record_bytes;
-        b->bytes -= bytes < b->bytes ? bytes : b->bytes;
-    }
+    uint64_t bytes = bytes_of(op);
+    b->bytes -= bytes < b->bytes ? bytes : b->bytes;
     op_release(op);
     op->kind = BATCH_NONE;
     b->live--;
@@ -90,10 +105,9 @@ void batch_take_first(struct batch *from, uint32_t n, struct batch *to)
             continue;
         *batch_add(to, (enum batch_kind)op->kind) = *op;
         from->live--;
-        if (op->kind == BATCH_BODY) {
-            from->bytes -= op->msg->record_bytes;
-            to->bytes += op->msg->record_bytes;
-        }
+        uint64_t bytes = bytes_of(op);
+        from->bytes -= bytes < from->bytes ? bytes : from->bytes;
+        to->bytes += bytes;
     }
     from->n -= n;
     from->base += n;
@@ -109,23 +123,123 @@ void batch_add_ticket(struct batch *b, uint32_t ticket)
     b->tickets[b->n_tickets++] = ticket;
 }
 
-static bool frees_space(const struct batch_op *op)
+/* ---- what may leave a batch that was refused ---- */
+
+/* What stays where it is, and what must not overtake it. */
+struct staying {
+    struct sl_idmap entering; /* ids of messages */
+    struct sl_idmap puts;     /* keys of subscriptions, wills and retained messages */
+    struct sl_idmap sessions; /* number → the latest op with its record */
+    bool takes_in;
+};
+
+/* A collision only makes something stay that might have left. */
+static uint64_t key_of(const struct batch_op *op)
 {
-    return op->kind == BATCH_UPDATE || op->kind == BATCH_SETTLE || op->kind == BATCH_BODY_DROP;
+    uint64_t session = sl_hash_u64(op->id);
+    if (op->kind == BATCH_SUBSCRIPTION || op->kind == BATCH_SUBSCRIPTION_DROP)
+        return session ^ sl_hash_u64(BATCH_SUBSCRIPTION + ((uint64_t)op->number << 8));
+    if (op->kind == BATCH_WILL || op->kind == BATCH_WILL_DROP)
+        return session ^ sl_hash_u64(BATCH_WILL);
+    return sl_hash_u64(op->id ^ sl_hash_u64(BATCH_RETAIN));
 }
 
-uint32_t batch_take_settles(struct batch *from, struct batch *to)
+static void stays(struct staying *s, struct batch_op *op)
 {
-    struct sl_idmap entering = { 0 };
+    if (op->kind == BATCH_BODY || op->kind == BATCH_ENTRY)
+        sl_idmap_put(&s->entering, op->id, op);
+    else if (op->kind == BATCH_SESSION)
+        sl_idmap_put(&s->sessions, op->id, op);
+    else if (op->kind == BATCH_SUBSCRIPTION || op->kind == BATCH_WILL || op->kind == BATCH_RETAIN)
+        sl_idmap_put(&s->puts, key_of(op), op);
+}
+
+static void stays_all(struct staying *s, const struct batch *b)
+{
+    for (uint32_t i = 0; b != NULL && i < b->n; i++)
+        stays(s, &b->ops[i]);
+}
+
+static void staying_fini(struct staying *s)
+{
+    sl_idmap_fini(&s->entering);
+    sl_idmap_fini(&s->puts);
+    sl_idmap_fini(&s->sessions);
+}
+
+static bool takes_in(const struct batch *b)
+{
+    for (uint32_t i = 0; i < b->n; i++) {
+        if (b->ops[i].kind == BATCH_BODY || b->ops[i].kind == BATCH_ENTRY || b->ops[i].kind == BATCH_RETAIN)
+            return true;
+    }
+    return false;
+}
+
+static bool may_leave(const struct staying *s, const struct batch_op *op)
+{
+    switch ((enum batch_kind)op->kind) {
+    case BATCH_UPDATE:
+    case BATCH_SETTLE:
+    case BATCH_BODY_DROP:
+    case BATCH_COPY:
+    case BATCH_COPY_DROP:
+        return sl_idmap_get(&s->entering, op->id) == NULL;
+    case BATCH_SUBSCRIPTION_DROP:
+    case BATCH_WILL_DROP:
+    case BATCH_RETAIN_DROP:
+        return !s->takes_in && sl_idmap_get(&s->puts, key_of(op)) == NULL;
+    case BATCH_NONE:
+    case BATCH_BODY:
+    case BATCH_ENTRY:
+    case BATCH_SESSION:
+    case BATCH_SESSION_DROP:
+    case BATCH_QOS2_ADD:
+    case BATCH_QOS2_DROP:
+    case BATCH_SUBSCRIPTION:
+    case BATCH_WILL:
+    case BATCH_RETAIN:
+        break;
+    }
+    return false;
+}
+
+static struct batch_note *note_copy(const struct batch_note *n)
+{
+    struct batch_note *copy = sl_alloc(sizeof *copy + n->n);
+    memcpy(copy, n, sizeof *copy + n->n);
+    return copy;
+}
+
+/* A start drops copies of sessions that it does not know. Who waits for the
+ * session's record waits for the batch that it stays in. */
+static void bring_session(struct staying *s, uint64_t session, struct batch *to)
+{
+    const struct batch_op *known = sl_idmap_del(&s->sessions, session);
+    if (known == NULL)
+        return;
+    struct batch_op *op = batch_add(to, BATCH_SESSION);
+    op->id = session;
+    op->note = note_copy(known->note);
+}
+
+uint32_t batch_take_settles(struct batch *from, const struct batch *before, struct batch *to)
+{
+    struct staying s = { .takes_in = takes_in(from) };
+    stays_all(&s, before);
     for (uint32_t i = 0; i < from->n; i++) {
         if (from->ops[i].kind == BATCH_BODY || from->ops[i].kind == BATCH_ENTRY)
-            sl_idmap_put(&entering, from->ops[i].id, from);
+            stays(&s, &from->ops[i]); /* also what comes before them */
     }
     uint32_t taken = 0;
     for (uint32_t i = 0; i < from->n; i++) {
         struct batch_op *op = &from->ops[i];
-        if (!frees_space(op) || sl_idmap_get(&entering, op->id) != NULL)
+        if (!may_leave(&s, op)) {
+            stays(&s, op);
             continue;
+        }
+        if (op->kind == BATCH_COPY)
+            bring_session(&s, op->session, to);
         *batch_add(to, (enum batch_kind)op->kind) = *op;
         *op = (struct batch_op){ .kind = BATCH_NONE };
         from->live--;
@@ -133,7 +247,7 @@ uint32_t batch_take_settles(struct batch *from, struct batch *to)
     }
     while (from->n > 0 && from->ops[from->n - 1].kind == BATCH_NONE)
         from->n--; /* else it would grow for as long as there is no space */
-    sl_idmap_fini(&entering);
+    staying_fini(&s);
     return taken;
 }
 
@@ -226,4 +340,77 @@ int batch_session_decode(struct sl_bytes record, struct batch_session *out)
         return SL_EFORMAT;
     *out = s;
     return SL_OK;
+}
+
+struct batch_note *batch_subscription_encode(const struct batch_subscription *s)
+{
+    SL_ASSERT(s->qos <= QOS_MAX && s->group.n <= UINT16_MAX && s->filter.n <= UINT16_MAX);
+    struct batch_note *note = note_new(SUBSCRIPTION_FIXED + s->group.n + s->filter.n);
+    uint8_t *p = sl_wr_u8(note->bytes, SUBSCRIPTION_VERSION);
+    p = sl_wr_u8(p, (uint8_t)(s->qos | (s->no_local ? SUBSCRIPTION_NO_LOCAL : 0) | (s->retain_as_published ? SUBSCRIPTION_AS_PUBLISHED : 0)));
+    p = sl_wr_u16le(p, (uint16_t)s->group.n);
+    p = sl_wr_u32le(p, s->subscription_id);
+    p = sl_wr_u16le(p, (uint16_t)s->filter.n);
+    sl_wr_bytes(sl_wr_bytes(p, s->group), s->filter);
+    return note;
+}
+
+int batch_subscription_decode(struct sl_bytes record, struct batch_subscription *out)
+{
+    struct sl_reader r = sl_reader_of(record);
+    uint8_t version = sl_rd_u8(&r);
+    uint8_t options = sl_rd_u8(&r);
+    uint16_t group = sl_rd_u16le(&r);
+    struct batch_subscription s = {
+        .qos = options & QOS_MASK,
+        .no_local = (options & SUBSCRIPTION_NO_LOCAL) != 0,
+        .retain_as_published = (options & SUBSCRIPTION_AS_PUBLISHED) != 0,
+        .subscription_id = sl_rd_u32le(&r),
+    };
+    uint16_t filter = sl_rd_u16le(&r);
+    s.group = sl_rd_bytes(&r, group);
+    s.filter = sl_rd_bytes(&r, filter);
+    if (r.bad || sl_reader_left(&r) != 0 || version != SUBSCRIPTION_VERSION || s.qos > QOS_MAX || filter == 0)
+        return SL_EFORMAT;
+    *out = s;
+    return SL_OK;
+}
+
+struct batch_note *batch_will_encode(const struct batch_will *w)
+{
+    struct batch_note *note = note_new(WILL_FIXED + w->message.n);
+    uint8_t *p = sl_wr_u8(note->bytes, WILL_VERSION);
+    p = sl_wr_u8(p, w->has_expiry ? WILL_EXPIRES : 0);
+    p = sl_wr_u16le(p, 0);
+    p = sl_wr_u32le(p, w->delay_s);
+    p = sl_wr_u64le(p, w->expiry_ms);
+    sl_wr_bytes(p, w->message);
+    return note;
+}
+
+int batch_will_decode(struct sl_bytes record, struct batch_will *out)
+{
+    struct sl_reader r = sl_reader_of(record);
+    uint8_t version = sl_rd_u8(&r);
+    struct batch_will w = { .has_expiry = (sl_rd_u8(&r) & WILL_EXPIRES) != 0 };
+    (void)sl_rd_u16le(&r);
+    w.delay_s = sl_rd_u32le(&r);
+    w.expiry_ms = sl_rd_u64le(&r);
+    w.message = sl_rd_bytes(&r, sl_reader_left(&r));
+    if (r.bad || version != WILL_VERSION)
+        return SL_EFORMAT;
+    *out = w;
+    return SL_OK;
+}
+
+struct batch_note *batch_ids_encode(const uint32_t *ids, uint32_t n)
+{
+    SL_ASSERT(n <= UINT16_MAX);
+    if (n == 0)
+        return NULL;
+    struct batch_note *note = note_new((size_t)n * sizeof *ids);
+    uint8_t *p = note->bytes;
+    for (uint32_t i = 0; i < n; i++)
+        p = sl_wr_u32le(p, ids[i]);
+    return note;
 }

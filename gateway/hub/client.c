@@ -57,6 +57,7 @@ void hub_client_closed(struct hub_client *c)
     park_forget(h, c);
     partial_set(c, 0);
     client_leave_session(c);
+    deliveries_forget(c);
     transactions_free(c);
     sl_timer_clear(&h->client_timers, &c->timer);
     if (c->dirty)
@@ -65,7 +66,6 @@ void hub_client_closed(struct hub_client *c)
     h->n_connected -= c->connected;
     h->counters.connections_closed++;
     c->l->protocol->session_free(c->s);
-    will_forget(c);
     sl_free(c->client_id);
     sl_free(c->user);
     sl_free(c);
@@ -103,22 +103,26 @@ static void on_close(struct hub_client *c, const char *reason)
     client_dirty(c);
 }
 
-static void on_event(struct hub_client *c, const struct proto_event *ev)
+static void on_control(struct hub_client *c, const struct proto_event *ev)
 {
+    c->h->counters.control_received += ev->kind != PROTO_CLOSE;
     switch (ev->kind) {
+    case PROTO_PUBLISH: /* not here */
+        break;
     case PROTO_CONNECT:
         on_connect(c, &ev->u.connect);
-        break;
-    case PROTO_PUBLISH:
-        on_publish(c, ev->token, &ev->u.publish);
         break;
     case PROTO_RELEASE:
         on_release(c, ev->token, ev->u.packet_id);
         break;
     case PROTO_SUBSCRIBE:
+        on_subscribe(c, ev->token, &ev->u.filters);
+        break;
     case PROTO_UNSUBSCRIBE:
-    case PROTO_SETTLE: /* no session gives these out yet */
-        SL_ASSERT(false);
+        on_unsubscribe(c, ev->token, &ev->u.filters);
+        break;
+    case PROTO_SETTLE:
+        on_settle(c, &ev->u.settle);
         break;
     case PROTO_BEGIN:
         on_begin(c, ev->u.transaction);
@@ -138,13 +142,37 @@ static void on_event(struct hub_client *c, const struct proto_event *ev)
     }
 }
 
+static void on_event(struct hub_client *c, const struct proto_event *ev)
+{
+    if (SL_LIKELY(ev->kind == PROTO_PUBLISH))
+        on_publish(c, ev->token, &ev->u.publish);
+    else
+        on_control(c, ev);
+}
+
+static void hush(struct hub_client *c)
+{
+    bool silent = c->paused || c->stuffed;
+    if (c->silent == silent)
+        return;
+    c->silent = silent;
+    c->l->protocol->pause(c->s, silent, c->h->now.mono_ms);
+    client_dirty(c);
+    client_arm(c);
+}
+
 static void set_paused(struct hub_client *c, bool paused)
 {
-    if (c->paused == paused)
-        return;
     c->paused = paused;
-    c->l->protocol->pause(c->s, paused, c->h->now.mono_ms);
-    client_dirty(c);
+    hush(c);
+}
+
+void client_stuffed(struct hub_client *c, bool stuffed)
+{
+    if (c->stuffed == stuffed)
+        return;
+    c->stuffed = stuffed;
+    hush(c);
 }
 
 void client_pump(struct hub_client *c)
@@ -183,6 +211,7 @@ void hub_client_bye(struct hub_client *c, enum proto_bye why)
     if (c->closing)
         return;
     park_forget(c->h, c);
+    c->h->counters.control_sent++;
     c->l->protocol->shutdown(c->s, why);
     struct proto_event ev;
     while (!c->closing && c->l->protocol->next(c->s, &ev)) {
@@ -228,7 +257,7 @@ struct sl_buf *hub_client_output(struct hub_client *c)
 
 bool hub_client_reading(const struct hub_client *c)
 {
-    return !c->paused;
+    return !c->paused && !c->stuffed;
 }
 
 bool hub_client_closing(const struct hub_client *c)

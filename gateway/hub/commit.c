@@ -191,6 +191,8 @@ static void batch_succeeded(struct hub *h, struct batch *b)
             body_resolved(h, op->msg, PROTO_ACCEPTED);
         } else if (op->kind == BATCH_ENTRY) {
             entry_committed(h, op);
+        } else if (op->kind == BATCH_COPY) {
+            copy_committed(h, op);
         }
     }
     resolve_tickets(h, b, PROTO_ACCEPTED);

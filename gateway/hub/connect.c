@@ -25,6 +25,10 @@ static void record_session(struct hub *h, const struct session *s)
 
 static void end_session(struct hub *h, struct session *s)
 {
+    retained_forget(h, s);
+    session_abandon(h, s); /* first: what it subscribed to tells who else may have it */
+    subscriptions_remove_all(h->subscriptions, s);
+    will_end(h, s);
     if (s->persistent)
         record(h, BATCH_SESSION_DROP)->id = s->number;
     sessions_remove(h->sessions, s);
@@ -40,6 +44,7 @@ static void take_over(struct hub *h, struct session *s, const struct hub_client 
     h->counters.takeovers++;
     sl_log(SL_INFO, "client_taken_over", "client=%s old_peer=%s new_peer=%s", sl_escape(s->client_id, id, sizeof id), old->peer, by->peer);
     park_forget(h, old);
+    session_detach(h, s); /* what is retained for it goes on to the newer one, if that goes on with the session */
     old->session = NULL;
     hub_client_bye(old, PROTO_BYE_TAKEOVER);
 }
@@ -47,7 +52,7 @@ static void take_over(struct hub *h, struct session *s, const struct hub_client 
 /* What an opened session means for CONNACK. */
 struct opened {
     bool present;
-    bool wait; /* an older session with QoS 2 ids ends on the disk first: after a crash they must not come back */
+    bool wait; /* an older session ends on the disk first: after a crash nothing of it must come back */
 };
 
 static int open_session(struct hub_client *c, const struct proto_connect *p, struct sl_bytes id, struct opened *out)
@@ -57,10 +62,12 @@ static int open_session(struct hub_client *c, const struct proto_connect *p, str
     if (s != NULL && s->holder != 0)
         take_over(h, s, c);
     if (s != NULL && (p->clean_start || !s->persistent)) {
-        out->wait = s->persistent && s->n_ids > 0;
+        out->wait = s->persistent && (s->n_ids > 0 || s->n_subscriptions > 0 || s->outbox != NULL);
         end_session(h, s);
         s = NULL;
     }
+    if (s != NULL)
+        will_resumed(h, s);
     out->present = s != NULL;
     if (s == NULL) {
         int err = sessions_add(h->sessions, id, ++h->next_id, &s);
@@ -74,6 +81,8 @@ static int open_session(struct hub_client *c, const struct proto_connect *p, str
     s->persistent = p->session_expiry_s > 0;
     sessions_take(h->sessions, s, c->id);
     c->session = s;
+    uint32_t most = h->cfg.subscribers.in_flight;
+    c->receive_maximum = (uint16_t)(p->receive_maximum < most ? p->receive_maximum : most);
     if (s->persistent && changed)
         record_session(h, s);
     else if (was_persistent && !s->persistent)
@@ -81,10 +90,14 @@ static int open_session(struct hub_client *c, const struct proto_connect *p, str
     return SL_OK;
 }
 
+/* What waits for the session follows its CONNACK. */
 static void answer_connect(struct hub_client *c, const struct proto_connected *answer)
 {
     c->l->protocol->connected(c->s, answer);
+    c->h->counters.control_sent++;
     client_dirty(c);
+    if (answer->result == PROTO_CONNECT_OK && c->session != NULL)
+        session_resume(c->h, c->session);
 }
 
 static void await_connect(struct hub_client *c)
@@ -108,15 +121,16 @@ void client_connect_stored(struct hub_client *c, enum proto_result r)
 
 /* Who comes back before its old connection is noticed to be dead needs no place
  * of its own. */
-static bool takes_over(const struct hub *h, const struct proto_connect *p, struct sl_bytes id)
+static struct hub_client *holder_of(struct hub *h, const struct proto_connect *p, struct sl_bytes id)
 {
     const struct session *s = p->protocol == MESSAGE_STOMP ? NULL : sessions_find(h->sessions, id);
-    return s != NULL && s->holder != 0;
+    return s == NULL ? NULL : client_find(h, s->holder);
 }
 
 void on_connect(struct hub_client *c, const struct proto_connect *p)
 {
     struct hub *h = c->h;
+    h->counters.connects_received++;
     char assigned[32];
     struct sl_bytes id = p->client_id;
     struct opened opened = { 0 };
@@ -126,16 +140,21 @@ void on_connect(struct hub_client *c, const struct proto_connect *p)
         id = sl_str(assigned);
     }
     c->protocol = (uint8_t)p->protocol;
-    if (h->n_connected >= h->cfg.max_connections && !takes_over(h, p, id))
+    const struct hub_client *holder = holder_of(h, p, id);
+    if (h->n_connected >= h->cfg.max_connections && holder == NULL)
         result = PROTO_CONNECT_QUOTA;
     else if (h->draining)
         result = PROTO_CONNECT_UNAVAILABLE;
+    else if (holder != NULL && !holder->closing && !takeover_allowed(h, id))
+        result = PROTO_CONNECT_RATE;
     else if (p->protocol == MESSAGE_STOMP)
         c->client_id = copy_string(id);
     else if (open_session(c, p, id, &opened) != SL_OK)
         result = PROTO_CONNECT_QUOTA;
     c->connected = result == PROTO_CONNECT_OK;
     h->n_connected += c->connected;
+    if (h->n_connected > h->most_connected)
+        h->most_connected = h->n_connected;
     if (c->connected && p->has_username)
         c->user = copy_string(p->username);
     if (c->connected && p->has_will)
@@ -156,28 +175,34 @@ void on_disconnect(struct hub_client *c, const struct proto_disconnect *d)
         if (c->session->persistent)
             record_session(c->h, c->session);
     }
-    if (!d->publish_will)
-        will_forget(c);
+    if (!d->publish_will && c->session != NULL)
+        will_forget(c->h, c->session);
 }
 
 void client_leave_session(struct hub_client *c)
 {
     struct hub *h = c->h;
-    will_publish(c);
     struct session *s = c->session;
     if (s == NULL)
         return;
     c->session = NULL;
+    retained_detach(h, s);
+    session_detach(h, s);
     sessions_leave(h->sessions, s, session_end(h, s->expiry_s));
-    if (!s->persistent)
-        sessions_remove(h->sessions, s);
-    else if (s->ends_wall_ms != UINT64_MAX)
+    if (!s->persistent) {
+        end_session(h, s);
+        return;
+    }
+    will_left(h, s);
+    if (s->ends_wall_ms != UINT64_MAX)
         record_session(h, s);
 }
 
 void sessions_tick(struct hub *h)
 {
     struct session *s;
-    while ((s = sessions_expired(h->sessions, h->now.wall_ms)) != NULL)
+    while ((s = sessions_expired(h->sessions, h->now.wall_ms)) != NULL) {
+        h->counters.sessions_timed_out++;
         end_session(h, s);
+    }
 }

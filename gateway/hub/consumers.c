@@ -93,7 +93,7 @@ int publish_parts(struct hub *h, const struct message_parts *parts, bool over_li
     if (!route_topic_valid(parts->topic) || topic_is_ours(parts->topic))
         return SL_EINVAL;
     const struct route_set *to = route_match(h->routes, parts->topic);
-    if (to->n == 0) {
+    if (to->n == 0 && !taken_elsewhere(h, parts->topic, (parts->flags & MESSAGE_RETAIN) != 0)) {
         h->counters.no_taker++;
         return SL_ENOENT;
     }

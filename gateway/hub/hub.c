@@ -2,6 +2,17 @@
  * hub_end; what happens in between waits in batches and output buffers. */
 #include "hub_internal.h"
 
+#define SUBSCRIPTIONS_FIXED (512u << 10)
+
+static void default_limits(struct hub_subscriber_limits *l)
+{
+    static const struct hub_subscriber_limits usual = {
+        .queue_messages = 1000, .queue_bytes = 1u << 20, .in_flight = 100, .subscriptions = 1000, .output_bytes = 256u << 10,
+    };
+    if (l->in_flight == 0)
+        *l = usual;
+}
+
 struct hub *hub_new(const struct hub_config *cfg)
 {
     struct hub *h = SL_NEW(struct hub);
@@ -9,6 +20,10 @@ struct hub *hub_new(const struct hub_config *cfg)
     h->next_id = cfg->boot << 40;
     h->routes = route_new();
     h->sessions = sessions_new(cfg->max_sessions);
+    h->subscriptions = subscriptions_new();
+    default_limits(&h->cfg.subscribers);
+    h->retained = retained_new(cfg->retained_messages, cfg->retained_bytes);
+    h->sys = cfg->sys_interval_ms > 0 ? sys_new() : NULL;
     sl_slab_init(&h->tickets, sizeof(struct ticket));
     sl_rng_seed(&h->rng, cfg->seed);
     h->commit.open = batch_new();
@@ -46,6 +61,13 @@ void hub_free(struct hub *h)
     sl_free(h->by_number);
     sl_free(h->scratch_bytes);
     sl_free(h->scratch_count);
+    deliveries_free(h);
+    subscriptions_free(h->subscriptions);
+    wills_free(h);
+    takeovers_free(h);
+    feeds_free(h);
+    retained_free(h->retained);
+    sys_free(h->sys);
     batch_free(h->commit.open);
     batch_free(h->commit.stuck);
     batch_free(h->commit.settles);
@@ -155,6 +177,7 @@ bool hub_memory_pressed(const struct hub *h)
 void hub_begin(struct hub *h, const struct sl_now *now)
 {
     h->now = *now;
+    deliveries_begin(h);
 }
 
 static void client_timers_tick(struct hub *h)
@@ -171,6 +194,10 @@ void hub_lease(struct hub *h)
     client_timers_tick(h);
     queue_timers_tick(h);
     sessions_tick(h);
+    wills_tick(h);
+    takeovers_tick(h);
+    retained_tick(h);
+    sys_tick(h);
     park_retry(h);
     dispatch_hot(h);
     apply_volatiles(h);
@@ -179,8 +206,10 @@ void hub_lease(struct hub *h)
 /* Dispatch runs again, for what waited for the commit. */
 void hub_end(struct hub *h)
 {
+    deliver_turn(h);
     resolve_finished(h);
     commit_turn(h);
+    deliver_turn(h);
     if (h->hot != 0) {
         dispatch_hot(h);
         apply_volatiles(h);
@@ -193,16 +222,18 @@ void hub_end(struct hub *h)
 uint64_t hub_deadline_us(const struct hub *h)
 {
     bool waits = h->waiting != NULL || h->ownerless.n > 0;
-    if (h->hot != 0 || (waits && h->room_made && !h->draining && h->commit.health == HUB_OK))
+    if (h->hot != 0 || h->deliveries.n_ready > 0 || (waits && h->room_made && !h->draining && h->commit.health == HUB_OK))
         return h->now.mono_us;
     uint64_t ms = sl_timers_next(&h->client_timers);
-    uint64_t queues = sl_timers_next(&h->queue_timers);
-    if (queues < ms)
-        ms = queues;
+    const struct sl_timers *const others[] = { &h->queue_timers, &h->will_timers, &h->flapping_timers };
+    for (size_t i = 0; i < SL_COUNT(others); i++) {
+        uint64_t at = sl_timers_next(others[i]);
+        ms = at < ms ? at : ms;
+    }
     uint64_t us = ms == UINT64_MAX ? UINT64_MAX : ms * 1000;
-    uint64_t commit = commit_deadline_us(h);
-    if (commit < us)
-        us = commit;
+    const uint64_t parts[] = { commit_deadline_us(h), sys_deadline_us(h), retained_deadline_us(h) };
+    for (size_t i = 0; i < SL_COUNT(parts); i++)
+        us = parts[i] < us ? parts[i] : us;
     uint64_t ends = sessions_next_end(h->sessions);
     if (ends != UINT64_MAX) {
         uint64_t wait_ms = ends > h->now.wall_ms ? ends - h->now.wall_ms : 0;
@@ -283,9 +314,17 @@ struct queue *hub_queue(const struct hub *h, uint32_t index)
     return h->queues[index].q;
 }
 
+/* What remembering takes, whoever subscribes, is nobody's. */
+static uint64_t subscriptions_memory(const struct hub *h)
+{
+    uint64_t bytes = subscriptions_bytes(h->subscriptions);
+    return bytes > SUBSCRIPTIONS_FIXED ? bytes - SUBSCRIPTIONS_FIXED : 0;
+}
+
 uint64_t hub_memory_bytes(const struct hub *h)
 {
-    return h->memory + h->parked_bytes + h->partial_bytes;
+    return h->memory + h->parked_bytes + h->partial_bytes + h->feed_ids * sizeof(uint64_t) + h->deliveries.held_bytes + h->deliveries.output_bytes +
+           subscriptions_memory(h);
 }
 
 uint32_t hub_n_clients(const struct hub *h)
@@ -303,6 +342,7 @@ void hub_check(const struct hub *h)
         SL_ASSERT(c->parked == NULL || c->parked->park.n > 0);
         SL_ASSERT(c->session == NULL || c->session->holder == c->id);
     }
+    deliveries_check(h);
     uint32_t live = 0;
     for (uint32_t i = 0; i < h->commit.open->n; i++)
         live += h->commit.open->ops[i].kind != BATCH_NONE;

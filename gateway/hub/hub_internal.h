@@ -96,12 +96,6 @@ struct transaction {
     char name[];
 };
 
-struct will {
-    struct message *m;
-    bool has_expiry;
-    uint64_t expiry_ms; /* from when it is published */
-};
-
 /* Most are idle: what only some need, or only at times, is allocated then. */
 struct hub_client {
     struct hub *h;
@@ -110,15 +104,20 @@ struct hub_client {
     void *arg;
     uint64_t id;
     struct session *session;     /* MQTT; NULL after a takeover */
-    struct will *will;           /* NULL: none */
     char *client_id, *user;      /* client_id: STOMP only, else the session's */
     struct transaction *transactions;
     struct client_park *parked;  /* NULL: nothing is */
     struct partial *partial;     /* NULL: none */
     struct sl_timer timer;
     struct hub_client *dirty_next;
+    uint32_t pending;            /* bytes of output, as last seen */
+    uint16_t receive_maximum;    /* deliveries of QoS 1 and 2 that may be unanswered */
+    bool ready;                  /* in deliveries.ready */
     uint8_t protocol;            /* enum message_protocol */
-    bool connected, dirty, closing, paused;
+    bool connected, dirty, closing;
+    bool paused;  /* its parking is full */
+    bool stuffed; /* so much output waits for its socket that no more input is taken */
+    bool silent;  /* its silence is not held against it: it is one of the two */
     bool stirred; /* its session may have events without new input */
     char peer[];
 };
@@ -152,6 +151,19 @@ struct commit {
     enum hub_health health;
 };
 
+/* What is on its way to subscribers. */
+struct deliveries {
+    uint64_t *ready;         /* clients to which something may go out now; a few may be gone */
+    uint32_t n_ready, cap_ready;
+    uint64_t left;           /* bytes that may still go out in this turn */
+    uint64_t output_bytes;   /* of all clients' output */
+    uint64_t held_bytes;     /* of messages that sessions hold, each once, and of their entries */
+    struct proto_packets *packets; /* NULL: nothing was delivered yet */
+    const struct protocol *packets_of;
+    uint64_t dropping_ms;    /* when a line of the log told of drops last, and how many there were since */
+    uint64_t dropped;
+};
+
 struct hub {
     struct hub_config cfg;
     struct sl_now now;
@@ -165,15 +177,26 @@ struct hub {
     uint32_t hot;            /* list of hot queues: index + 1; 0: none */
     struct route_table *routes;
     struct sessions *sessions;
+    struct subscriptions *subscriptions;
+    struct deliveries deliveries;
     struct sl_idmap clients;   /* id → struct hub_client */
+    uint32_t most_connected; /* that were connected at once */
     uint32_t n_connected; /* of them, those whose CONNECT was taken: refused ones that linger cost nobody a place */
     struct sl_idmap consumers; /* id → struct hub_consumer */
-    struct sl_idmap shared;    /* message id → count of its entries, while more than one queue has it */
+    struct sl_idmap shared;    /* message id → how many durable entries and copies need its body, while that is more than one */
     struct sl_idmap session_numbers; /* only while restoring */
     uint64_t restored_id;            /* the last one, and how many entries it had */
     uint32_t restored_count;
     struct sl_slab tickets;
     struct sl_timers client_timers, queue_timers;
+    struct retained *retained;
+    struct sl_idmap feeds;                   /* session number → struct feeds */
+    uint64_t feed_ids;                       /* that all feeds hold */
+    uint32_t feed_effort;                    /* of gathering, left in this turn */
+    struct sys *sys;                         /* NULL: switched off */
+    struct sl_timers will_timers;            /* of wills whose delay runs */
+    struct sl_strmap flapping;               /* client ids that were taken over lately */
+    struct sl_timers flapping_timers;
     struct hub_client *dirty;
     struct hub_client *waiting, *waiting_tail;
     struct hub_client *partial, *partial_tail; /* longest first */
@@ -242,10 +265,21 @@ void stuck_retry(struct hub *h);
 uint64_t commit_deadline_us(const struct hub *h);
 void apply_volatiles(struct hub *h);
 
-/* ---- records of what queues tell (records.c) ---- */
-void record_enqueue(struct hub *h, const struct offer_item *it, uint32_t ticket, bool hold);
+/* ---- records of what queues and sessions tell (records.c) ---- */
+/* Returns how many durable entries there are: holders of the body. */
+uint32_t record_enqueue(struct hub *h, const struct offer_item *it, bool hold);
 /* Takes over change->msg when the entry is gone. `f`: the failed attempt, or NULL. */
 void record_change(struct hub *h, uint32_t queue, const struct queue_change *c, const struct batch_failure *f);
+/* The message's body, once. */
+void record_body(struct hub *h, struct message *m);
+/* A new message has `n` holders, more than one, of whom each lets go once. */
+void holders_set(struct hub *h, uint64_t id, uint32_t n);
+/* One more, beside one that there is. */
+void holders_add(struct hub *h, uint64_t id);
+/* A session's copy as it stands now. Its message's body is recorded already. */
+void record_copy(struct hub *h, const struct session *s, struct outbox_entry *e);
+/* It is over. */
+void record_copy_gone(struct hub *h, const struct session *s, const struct outbox_entry *e);
 
 /* ---- intake ---- */
 enum queue_admission offer_admission(struct hub *h, const struct offer *o);
@@ -273,6 +307,8 @@ void partial_enforce(struct hub *h);
 /* ---- messages (meaning.c, publish.c) ---- */
 /* $SYS and $jobs are the gateway's own: nobody else publishes there (decision 23). */
 bool topic_is_ours(struct sl_bytes topic);
+/* By subscribers or a retained slot. */
+bool taken_elsewhere(struct hub *h, struct sl_bytes topic, bool retain);
 /* Fills the parts that headers may set; returns how many were ill-formed. */
 uint32_t meaning_apply(struct message_parts *parts, const struct sl_now *now);
 void on_publish(struct hub_client *c, uint32_t token, const struct proto_publish *p);
@@ -289,25 +325,49 @@ void on_unsubscribe(struct hub_client *c, uint32_t token, const struct proto_fil
 /* ---- fanout.c: from a message to those who listen ---- */
 /* Would anybody take it? */
 bool has_audience(struct hub *h, struct sl_bytes topic);
-/* Gives it to everybody who takes its topic. `from`: the publisher's session, for No Local;
- * NULL: none. Records copies for persistent sessions; returns how many of those there are
- * (they need the message's body). */
-uint32_t fan_out(struct hub *h, struct message *m, const struct session *from);
+/* Gives it to everybody who takes its topic, except its publisher where that asked for No Local.
+ * Records copies for persistent sessions; returns how many of those there are (they need the
+ * message's body). */
+uint32_t fan_out(struct hub *h, struct message *m);
+/* What waited for a member of a shared subscription goes to another one; false: there is none. */
+bool pass_on(struct hub *h, struct session *s, const struct outbox_entry *e, bool only_connected);
 
 /* ---- deliver.c: from outboxes to connections ---- */
+/* What stands in the store of a message that is offered to a session. */
+enum offer_body {
+    BODY_LOOSE,  /* nothing under its id: a persistent session gets a clone with an id of its own */
+    BODY_FRESH,  /* nothing yet: the first copy of it records it under its id */
+    BODY_STORED, /* its body, which others need: one more holder */
+};
 /* Gives one session one message: to its connection at once, or into its outbox, or drops it
- * at the limits, counted by name. `durable`: the message's body is (being) stored under its id,
- * so that a persistent session may have a copy. True: a copy was recorded. */
-bool session_offer(struct hub *h, struct session *s, const struct outbox_item *it, bool durable);
+ * at the limits, counted by name. True: a copy was recorded. */
+bool session_offer(struct hub *h, struct session *s, const struct outbox_item *it, enum offer_body body);
+/* How many more deliveries of QoS 1 and 2 its connection would take at once; 0: none, or there is no connection. */
+uint32_t session_free(const struct hub *h, const struct session *s);
+/* A message of so many bytes may go into its connection's output now. */
+bool session_has_room(struct hub *h, const struct session *s, size_t bytes);
+/* Places that are left in its queue. */
+uint32_t session_queue_free(const struct hub *h, const struct session *s);
 void on_settle(struct hub_client *c, const struct proto_settle *p);
-/* A connection took the session: what is in flight goes out again. */
+/* A connection took the session and was told so: what is in flight goes out again. */
 void session_resume(struct hub *h, struct session *s);
+/* Its connection is gone: what waits for a member of a shared subscription may go to another. */
+void session_detach(struct hub *h, struct session *s);
 /* What waits for a session that ends: shared messages go to other members (decision 41), all else is dropped. */
 void session_abandon(struct hub *h, struct session *s);
 /* BATCH_COPY came back. */
 void copy_committed(struct hub *h, const struct batch_op *op);
+/* At start: what waited for it. */
+SL_CHECK int session_restore(struct hub *h, struct session *s, const struct outbox_item *it, uint16_t packet_id, bool released);
+/* Something may go out to it: it has its turn. */
+void deliver_soon(struct hub *h, struct hub_client *c);
 /* Whatever may go out now does, within the turn's budget. */
 void deliver_turn(struct hub *h);
+void deliveries_begin(struct hub *h);
+/* The connection is gone. */
+void deliveries_forget(struct hub_client *c);
+void deliveries_check(const struct hub *h);
+void deliveries_free(struct hub *h);
 
 /* ---- retained.c ---- */
 /* A message with RETAIN is published: false when there is no room for it. Recorded; the
@@ -315,14 +375,25 @@ void deliver_turn(struct hub *h);
 bool retained_fits_in(struct hub *h, const struct message *m);
 void retained_keep(struct hub *h, struct message *m);
 /* A subscription was made: what is retained for it follows, at the pace of the connection. */
-void retained_send(struct hub *h, struct session *s, const struct proto_filter *f, uint32_t subscription_id, bool existed);
-/* Goes on with what waits; false: nothing is left to be sent for this session. */
+void retained_send(struct hub *h, struct session *s, const struct proto_filter *f, uint32_t subscription_id);
+/* Goes on with what waits while the connection takes it; false: nothing is left to be sent for this session. */
 bool retained_pump(struct hub *h, struct session *s);
+/* Is there more for it? */
+bool retained_waits(const struct hub *h, const struct session *s);
+/* UNSUBSCRIBE: no more for this filter. */
+void retained_stop(struct hub *h, struct session *s, struct sl_bytes filter);
+/* The session ends. */
+void retained_forget(struct hub *h, struct session *s);
+void feeds_free(struct hub *h);
 /* The connection is gone: what of it a persistent session still has to get goes into its outbox. */
 void retained_detach(struct hub *h, struct session *s);
+#define FEED_EFFORT 256u
 void retained_tick(struct hub *h);
+uint64_t retained_deadline_us(const struct hub *h);
 
 /* ---- sys.c: $SYS ---- */
+struct sys *sys_new(void) SL_CHECK;
+void sys_free(struct sys *s);
 void sys_tick(struct hub *h);
 uint64_t sys_deadline_us(const struct hub *h);
 /* The values of now for a new subscription. */
@@ -337,9 +408,25 @@ void client_leave_session(struct hub_client *c);
 void sessions_tick(struct hub *h);
 
 /* ---- will.c ---- */
+/* The session has none. */
 void will_keep(struct hub_client *c, const struct proto_connect *p);
-void will_forget(struct hub_client *c);
-void will_publish(struct hub_client *c);
+/* An orderly goodbye. */
+void will_forget(struct hub *h, struct session *s);
+/* The connection is gone and the session goes on: it is published now or after its delay. */
+void will_left(struct hub *h, struct session *s);
+/* A new connection goes on with the session. */
+void will_resumed(struct hub *h, struct session *s);
+/* The session ends; its subscriptions are gone already. */
+void will_end(struct hub *h, struct session *s);
+void wills_tick(struct hub *h);
+void wills_free(struct hub *h);
+
+/* ---- takeover.c ---- */
+/* A new connection is about to take this id from the one that holds it. false:
+ * that happens too often; counted. */
+bool takeover_allowed(struct hub *h, struct sl_bytes client_id);
+void takeovers_tick(struct hub *h);
+void takeovers_free(struct hub *h);
 
 /* ---- client.c ---- */
 struct hub_client *client_find(struct hub *h, uint64_t id);
@@ -348,6 +435,7 @@ void client_answer(struct hub_client *c, uint32_t token, enum proto_result r);
 /* Pulls the session's events until it has none or parking is full. */
 void client_pump(struct hub_client *c);
 void client_tick(struct hub_client *c);
+void client_stuffed(struct hub_client *c, bool stuffed);
 /* Those that were answered: an answer may be followed by events. */
 void clients_pump_stirred(struct hub *h);
 void client_arm(struct hub_client *c);

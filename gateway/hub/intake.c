@@ -84,6 +84,47 @@ static bool record_qos2(struct hub *h, const struct hub_client *c, const struct 
     return true;
 }
 
+/* Room there was when it was accepted; where that is gone, those who listen still get it. */
+static bool keep_retained(struct hub *h, struct message *m)
+{
+    if ((message_flags(m) & MESSAGE_RETAIN) == 0 || h->cfg.retained_messages == 0)
+        return false;
+    bool fits = retained_fits_in(h, m);
+    if (fits)
+        retained_keep(h, m);
+    else
+        h->counters.retained_refused++;
+    return fits;
+}
+
+/* Who addresses a queue by its name reaches nobody else (decision 24). */
+static bool goes_on(const struct hub *h, const struct offer_item *it)
+{
+    if (subscriptions_count(h->subscriptions) == 0 && (message_flags(it->m) & MESSAGE_RETAIN) == 0)
+        return false;
+    return it->to->n != 1 || it->to != h->queues[it->to->queues[0]].alone;
+}
+
+/* True: the answer waits for the whole batch. */
+static bool enter_one(struct hub *h, const struct offer_item *it, uint32_t ticket, bool hold)
+{
+    struct message *m = it->m;
+    uint32_t holders = record_enqueue(h, it, hold);
+    bool kept = false;
+    if (goes_on(h, it)) {
+        kept = keep_retained(h, m);
+        holders += fan_out(h, m);
+    }
+    if (holders > 1)
+        holders_set(h, message_id(m), holders);
+    if (ticket != MESSAGE_NO_TICKET && m->body_batch != 0) {
+        m->ticket = ticket;
+        ((struct ticket *)sl_slab_at(&h->tickets, ticket))->pending++;
+    }
+    message_unref(m); /* queues, sessions and the batch have theirs */
+    return kept;
+}
+
 void offer_enter(struct hub *h, struct hub_client *c, struct offer *o)
 {
     uint32_t ticket = c != NULL && o->token != 0 ? ticket_new(h, c->id, o->token) : MESSAGE_NO_TICKET;
@@ -93,8 +134,7 @@ void offer_enter(struct hub *h, struct hub_client *c, struct offer *o)
         const struct offer_item *it = &offer_items(o)[i];
         make_room(h, it);
         message_set_id(it->m, ++h->next_id, h->now.wall_ms);
-        record_enqueue(h, it, ticket, exactly_once);
-        message_unref(it->m); /* the queues and the batch have theirs */
+        whole_batch = enter_one(h, it, ticket, exactly_once) || whole_batch;
     }
     if (ticket != MESSAGE_NO_TICKET) {
         if (whole_batch)

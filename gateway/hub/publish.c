@@ -15,6 +15,11 @@ bool topic_is_ours(struct sl_bytes topic)
     return false;
 }
 
+bool taken_elsewhere(struct hub *h, struct sl_bytes topic, bool retain)
+{
+    return (retain && h->cfg.retained_messages > 0) || has_audience(h, topic);
+}
+
 static const struct route_set *targets(struct hub *h, const struct proto_publish *p)
 {
     if (!p->to_queue)
@@ -158,6 +163,17 @@ static void refused(struct hub_client *c, uint32_t token, enum proto_result r)
     client_answer(c, token, r);
 }
 
+/* What is answered keeps all that the answer promises, or is refused; QoS 0
+ * only loses its slot. */
+static void refuse_retained(struct hub_client *c, struct offer *o)
+{
+    if (o->qos == 2 && c->session != NULL)
+        (void)session_drop_id(c->session, o->packet_id);
+    c->h->counters.retained_refused++;
+    refused(c, o->token, PROTO_REFUSED_QUOTA);
+    offer_drop(o);
+}
+
 static void publish_in_transaction(struct hub_client *c, const struct proto_publish *p, const struct route_set *to)
 {
     struct transaction *t = *find_transaction(c, p->transaction);
@@ -169,6 +185,7 @@ void on_publish(struct hub_client *c, uint32_t token, const struct proto_publish
 {
     struct hub *h = c->h;
     h->counters.publishes_received++;
+    h->counters.publish_bytes_received += p->payload.n;
     if (!p->to_queue && topic_is_ours(p->topic)) {
         refused(c, token, PROTO_REFUSED_DENIED);
         return;
@@ -186,12 +203,15 @@ void on_publish(struct hub_client *c, uint32_t token, const struct proto_publish
         take_duplicate(c, token, p);
         return;
     }
-    if (to->n == 0) {
+    if (to->n == 0 && !taken_elsewhere(h, p->topic, p->retain)) {
         no_taker(c, token, p);
         return;
     }
     struct offer o = { .token = token, .qos = p->qos, .packet_id = p->packet_id, .n = 1, .one = { build(c, p), to } };
-    offer_take(h, c, &o);
+    if (p->retain && p->qos > 0 && !retained_fits_in(h, o.one.m))
+        refuse_retained(c, &o);
+    else
+        offer_take(h, c, &o);
 }
 
 /* PUBREL: the id may be used again; with a persistent session PUBCOMP waits

@@ -2,8 +2,21 @@
  * what is finished before its batch was handed over is never written. */
 #include "hub_internal.h"
 
-/* How many entries of this message are left after one more is gone. */
-static uint32_t entries_left(struct hub *h, uint64_t id)
+/* ---- who needs a body: entries of durable queues, and sessions' copies ---- */
+
+void holders_set(struct hub *h, uint64_t id, uint32_t n)
+{
+    sl_idmap_put(&h->shared, id, (void *)(uintptr_t)n);
+}
+
+void holders_add(struct hub *h, uint64_t id)
+{
+    uintptr_t count = (uintptr_t)sl_idmap_get(&h->shared, id);
+    sl_idmap_put(&h->shared, id, (void *)(count == 0 ? 2 : count + 1));
+}
+
+/* How many are left after one more is gone. */
+static uint32_t holders_left(struct hub *h, uint64_t id)
 {
     uintptr_t count = (uintptr_t)sl_idmap_get(&h->shared, id);
     if (count == 0)
@@ -14,6 +27,23 @@ static uint32_t entries_left(struct hub *h, uint64_t id)
         sl_idmap_put(&h->shared, id, (void *)count);
     return (uint32_t)count;
 }
+
+static SL_ALWAYS_INLINE void add_body(struct hub *h, struct message *m)
+{
+    struct batch_op *body = record(h, BATCH_BODY);
+    body->id = message_id(m);
+    body->msg = message_ref(m);
+    m->body_op = h->commit.open->base + h->commit.open->n - 1;
+    m->body_batch = h->commit.open->seq;
+    h->commit.open->bytes += m->record_bytes;
+}
+
+void record_body(struct hub *h, struct message *m)
+{
+    add_body(h, m);
+}
+
+/* ---- entries ---- */
 
 static void record_entry(struct hub *h, struct batch_op *op, uint32_t queue, struct message *m, uint32_t flags)
 {
@@ -28,18 +58,10 @@ static void record_entry(struct hub *h, struct batch_op *op, uint32_t queue, str
     hub_heat(h, queue);
 }
 
-static void record_durable(struct hub *h, const struct offer_item *it, uint32_t ticket, bool hold)
+static uint32_t record_durable(struct hub *h, const struct offer_item *it, bool hold)
 {
     struct message *m = it->m;
-    struct batch_op *body = record(h, BATCH_BODY);
-    body->id = message_id(m);
-    body->msg = message_ref(m);
-    m->body_op = h->commit.open->base + h->commit.open->n - 1;
-    m->body_batch = h->commit.open->seq;
-    m->ticket = ticket;
-    h->commit.open->bytes += m->record_bytes;
-    if (ticket != MESSAGE_NO_TICKET)
-        ((struct ticket *)sl_slab_at(&h->tickets, ticket))->pending++;
+    add_body(h, m);
     uint32_t n = 0;
     for (uint32_t i = 0; i < it->to->n; i++) {
         uint32_t queue = it->to->queues[i];
@@ -50,11 +72,10 @@ static void record_durable(struct hub *h, const struct offer_item *it, uint32_t 
         n++;
     }
     h->commit.slow = h->commit.slow || hold || message_deliver_at(m) != 0; /* no worker can have it soon */
-    if (n > 1)
-        sl_idmap_put(&h->shared, message_id(m), (void *)(uintptr_t)n);
+    return n;
 }
 
-void record_enqueue(struct hub *h, const struct offer_item *it, uint32_t ticket, bool hold)
+uint32_t record_enqueue(struct hub *h, const struct offer_item *it, bool hold)
 {
     bool durable = false;
     for (uint32_t i = 0; i < it->to->n; i++) {
@@ -64,9 +85,9 @@ void record_enqueue(struct hub *h, const struct offer_item *it, uint32_t ticket,
         else
             record_entry(h, batch_add(h->commit.volatiles, BATCH_ENTRY), queue, it->m, 0);
     }
-    if (durable)
-        record_durable(h, it, ticket, hold);
-    h->memory += message_bytes(it->m);
+    if (it->to->n > 0)
+        h->memory += message_bytes(it->m);
+    return durable ? record_durable(h, it, hold) : 0;
 }
 
 /* Place of this message's entry for `queue` in the batch that is still ours. */
@@ -79,40 +100,42 @@ static uint32_t find_entry(const struct batch *b, const struct message *m, uint3
     return i;
 }
 
-static void cancel_enqueue(struct hub *h, struct batch *b, const struct hub_queue *hq, const struct queue_change *c, uint32_t left)
+/* One of its holders has let go, `left` are left. `ours`: the batch that has its body, while that is ours. */
+static SL_ALWAYS_INLINE void body_released(struct hub *h, struct batch *ours, struct message *m, uint64_t id, uint32_t left, bool acked)
 {
-    struct message *m = c->msg;
-    batch_cancel(b, find_entry(b, m, hq->cfg->number));
-    h->counters.records_cancelled++;
-    queue_counters(hq->q)->never_written++;
     if (left > 0)
         return;
-    batch_cancel(b, m->body_op - b->base);
-    m->body_batch = 0;
+    if (ours == NULL) {
+        record(h, BATCH_BODY_DROP)->id = id;
+    } else {
+        batch_cancel(ours, m->body_op - ours->base);
+        m->body_batch = 0;
+    }
+    if (m == NULL || m->ticket == MESSAGE_NO_TICKET)
+        return;
+    uint32_t ticket = m->ticket; /* finished with is as good as stored */
+    m->ticket = MESSAGE_NO_TICKET;
+    if (acked)
+        ticket_finished(h, ticket);
+    else
+        ticket_done(h, ticket, PROTO_ACCEPTED);
 }
 
 static void record_gone_durable(struct hub *h, struct hub_queue *hq, const struct queue_change *c)
 {
-    uint32_t left = entries_left(h, c->id);
+    uint32_t left = holders_left(h, c->id);
     hq->answered += c->exit == QUEUE_EXIT_ACK;
     struct batch *ours = batch_still_ours(h, c->msg);
     if (ours != NULL) {
-        cancel_enqueue(h, ours, hq, c, left);
+        batch_cancel(ours, find_entry(ours, c->msg, hq->cfg->number));
+        h->counters.records_cancelled++;
+        queue_counters(hq->q)->never_written++;
     } else {
         struct batch_op *op = record(h, BATCH_SETTLE);
         op->queue = hq->cfg->number;
         op->id = c->id;
-        if (left == 0)
-            record(h, BATCH_BODY_DROP)->id = c->id;
     }
-    if (left == 0 && c->msg != NULL && c->msg->ticket != MESSAGE_NO_TICKET) {
-        uint32_t ticket = c->msg->ticket; /* finished with is as good as stored */
-        c->msg->ticket = MESSAGE_NO_TICKET;
-        if (c->exit == QUEUE_EXIT_ACK)
-            ticket_finished(h, ticket);
-        else
-            ticket_done(h, ticket, PROTO_ACCEPTED);
-    }
+    body_released(h, ours, c->msg, c->id, left, c->exit == QUEUE_EXIT_ACK);
 }
 
 static void record_gone(struct hub *h, struct hub_queue *hq, const struct queue_change *c)
@@ -165,4 +188,87 @@ void record_change(struct hub *h, uint32_t queue, const struct queue_change *c, 
         sl_log(SL_WARN, "message_dead", "queue=%s id=%016llx attempts=%u cause=%s", hq->cfg->name,
                (unsigned long long)c->id, c->attempts, queue_cause_name(c->cause));
     }
+}
+
+/* ---- copies ---- */
+
+static bool is_copy(const struct batch_op *op, const struct outbox_entry *e, const struct session *s)
+{
+    return op->kind == BATCH_COPY && op->session == s->number && op->id == message_id(e->msg);
+}
+
+/* Of this copy's records the last one before `end`; NULL: there is none. */
+static struct batch_op *copy_before(struct batch *b, uint32_t end, const struct session *s, const struct outbox_entry *e, uint32_t *at)
+{
+    for (*at = end; (*at)-- > 0;) {
+        if (is_copy(&b->ops[*at], e, s))
+            return &b->ops[*at];
+    }
+    return NULL;
+}
+
+/* Its last record, while that is in a batch that is still ours. The open batch
+ * has one at most, at its place; a stuck one may have more. */
+static struct batch_op *copy_still_ours(struct hub *h, const struct session *s, const struct outbox_entry *e)
+{
+    struct batch *open = h->commit.open, *stuck = h->commit.stuck;
+    uint32_t at = e->place - open->base;
+    if (at < open->n && is_copy(&open->ops[at], e, s))
+        return &open->ops[at];
+    return stuck == NULL ? NULL : copy_before(stuck, stuck->n, s, e, &at);
+}
+
+static struct batch_op *copy_op(struct hub *h, const struct session *s, struct outbox_entry *e)
+{
+    struct batch_op *op = e->recorded ? copy_still_ours(h, s, e) : NULL;
+    if (op != NULL)
+        return op;
+    op = record(h, BATCH_COPY);
+    e->place = h->commit.open->base + h->commit.open->n - 1;
+    e->recorded = true;
+    op->note = batch_ids_encode(outbox_ids(e), e->n_ids);
+    return op;
+}
+
+void record_copy(struct hub *h, const struct session *s, struct outbox_entry *e)
+{
+    struct batch_op *op = copy_op(h, s, e);
+    op->id = message_id(e->msg);
+    op->session = s->number;
+    op->entry = s->slot;
+    op->packet_id = e->packet_id;
+    op->state = e->state == OUTBOX_RELEASED ? BATCH_COPY_RELEASED : BATCH_COPY_WAITING;
+    op->copy_flags = e->qos | (e->retain ? BATCH_COPY_RETAIN : 0) | (e->shared ? BATCH_COPY_SHARED : 0);
+    h->commit.slow = true; /* nobody can say when a client answers */
+}
+
+static void cancel_copies(struct hub *h, const struct session *s, const struct outbox_entry *e)
+{
+    struct batch *open = h->commit.open, *stuck = h->commit.stuck;
+    uint32_t at = e->place - open->base;
+    if (at < open->n && is_copy(&open->ops[at], e, s)) {
+        batch_cancel(open, at);
+        h->counters.records_cancelled++;
+    }
+    if (stuck == NULL)
+        return;
+    at = stuck->n;
+    while (copy_before(stuck, at, s, e, &at) != NULL) {
+        batch_cancel(stuck, at);
+        h->counters.records_cancelled++;
+    }
+}
+
+/* While the body is ours nothing of the copy can have been written. */
+void record_copy_gone(struct hub *h, const struct session *s, const struct outbox_entry *e)
+{
+    uint64_t id = message_id(e->msg);
+    struct batch *ours = batch_still_ours(h, e->msg);
+    cancel_copies(h, s, e);
+    if (ours == NULL) {
+        struct batch_op *op = record(h, BATCH_COPY_DROP);
+        op->id = id;
+        op->session = s->number;
+    }
+    body_released(h, ours, e->msg, id, holders_left(h, id), false);
 }

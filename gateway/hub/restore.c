@@ -44,3 +44,48 @@ int hub_restore_qos2(struct hub *h, uint64_t session, uint16_t packet_id)
     (void)session_add_id(s, packet_id);
     return SL_OK;
 }
+
+int hub_restore_subscription(struct hub *h, uint64_t session, uint32_t number, struct sl_bytes record_bytes)
+{
+    struct session *s = sl_idmap_get(&h->session_numbers, session);
+    struct batch_subscription b;
+    bool existed;
+    if (s == NULL || batch_subscription_decode(record_bytes, &b) != SL_OK)
+        return SL_EFORMAT;
+    struct subscription_options o = { .qos = b.qos, .no_local = b.no_local, .retain_as_published = b.retain_as_published, .id = b.subscription_id };
+    (void)subscriptions_add(h->subscriptions, s, b.group, b.filter, &o, number, &existed);
+    return existed ? SL_EFORMAT : SL_OK;
+}
+
+/* Copies come in the order of their ids: one message's follow each other. */
+static void count_holder(struct hub *h, const struct hub_restored_copy *c)
+{
+    uint64_t id = message_id(c->msg);
+    h->restored_count = id == h->restored_id && c->msg->copies > 0 ? h->restored_count + 1 : c->entries + 1;
+    h->restored_id = id;
+    if (h->restored_count > 1)
+        holders_set(h, id, h->restored_count);
+}
+
+int hub_restore_copy(struct hub *h, const struct hub_restored_copy *c)
+{
+    struct session *s = sl_idmap_get(&h->session_numbers, c->session);
+    if (s == NULL || c->ids.n % sizeof(uint32_t) != 0)
+        return SL_EFORMAT;
+    uint32_t n = (uint32_t)(c->ids.n / sizeof(uint32_t));
+    uint32_t *ids = sl_alloc(c->ids.n);
+    for (uint32_t i = 0; i < n; i++)
+        ids[i] = sl_ld_u32le(c->ids.p + i * sizeof *ids);
+    struct outbox_item it = {
+        .msg = c->msg,
+        .qos = c->flags & BATCH_COPY_QOS,
+        .retain = (c->flags & BATCH_COPY_RETAIN) != 0,
+        .shared = (c->flags & BATCH_COPY_SHARED) != 0,
+        .ids = ids,
+        .n_ids = n,
+    };
+    count_holder(h, c);
+    int err = session_restore(h, s, &it, c->packet_id, c->state == BATCH_COPY_RELEASED);
+    sl_free(ids);
+    return err == SL_OK ? SL_OK : SL_EFORMAT;
+}

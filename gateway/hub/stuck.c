@@ -6,23 +6,35 @@
 
 #define RETRY_MS 250u
 
-static uint32_t find_op(const struct batch *b, enum batch_kind kind, uint64_t id, uint32_t queue)
+static bool concerns(const struct batch_op *op, enum batch_kind kind, const struct batch_op *by)
 {
-    uint32_t i = 0;
-    while (i < b->n && !(b->ops[i].kind == kind && b->ops[i].id == id && (kind == BATCH_BODY || b->ops[i].queue == queue)))
-        i++;
-    return i;
+    if (op->kind != kind || op->id != by->id)
+        return false;
+    if (kind == BATCH_COPY)
+        return op->session == by->session;
+    return kind == BATCH_BODY || op->queue == by->queue;
 }
 
-static void cancel_op(struct hub *h, struct batch *b, enum batch_kind kind, const struct batch_op *by)
+/* A copy may have been recorded more than once. */
+static void cancel_ops(struct hub *h, struct batch *b, enum batch_kind kind, const struct batch_op *by)
 {
-    uint32_t i = find_op(b, kind, by->id, by->queue);
-    if (i == b->n)
-        return;
-    if (kind == BATCH_BODY)
-        b->ops[i].msg->body_batch = 0;
-    batch_cancel(b, i);
-    h->counters.records_cancelled++;
+    for (uint32_t i = 0; i < b->n; i++) {
+        if (!concerns(&b->ops[i], kind, by))
+            continue;
+        if (kind == BATCH_BODY)
+            b->ops[i].msg->body_batch = 0;
+        batch_cancel(b, i);
+        h->counters.records_cancelled++;
+        if (kind != BATCH_COPY)
+            return;
+    }
+}
+
+static enum batch_kind kind_ended_by(const struct batch_op *op)
+{
+    if (op->kind == BATCH_SETTLE)
+        return BATCH_ENTRY;
+    return op->kind == BATCH_COPY_DROP ? BATCH_COPY : BATCH_BODY;
 }
 
 /* One record that was made while the batch was under way and is about a
@@ -31,11 +43,11 @@ static void fold(struct hub *h, struct batch *stuck, uint32_t i)
 {
     struct batch *open = h->commit.open;
     struct batch_op *op = &open->ops[i];
-    if (op->kind == BATCH_UPDATE) {
-        *batch_add(stuck, BATCH_UPDATE) = *op;
+    if (op->kind == BATCH_UPDATE || op->kind == BATCH_COPY) {
+        *batch_add(stuck, (enum batch_kind)op->kind) = *op;
         op->note = NULL; /* moved */
     } else {
-        cancel_op(h, stuck, op->kind == BATCH_SETTLE ? BATCH_ENTRY : BATCH_BODY, op);
+        cancel_ops(h, stuck, kind_ended_by(op), op);
     }
     batch_cancel(open, i);
 }
@@ -51,8 +63,9 @@ static void fold_later_records(struct hub *h, struct batch *stuck)
     }
     for (uint32_t i = 0; i < h->commit.open->n; i++) {
         const struct batch_op *op = &h->commit.open->ops[i];
-        bool settles = op->kind == BATCH_UPDATE || op->kind == BATCH_SETTLE || op->kind == BATCH_BODY_DROP;
-        if (settles && sl_idmap_get(&ids, op->id) != NULL)
+        bool folds = op->kind == BATCH_UPDATE || op->kind == BATCH_SETTLE || op->kind == BATCH_BODY_DROP || op->kind == BATCH_COPY ||
+                     op->kind == BATCH_COPY_DROP;
+        if (folds && sl_idmap_get(&ids, op->id) != NULL)
             fold(h, stuck, i);
     }
     sl_idmap_fini(&ids);
@@ -94,8 +107,8 @@ static bool submit_settles(struct hub *h)
     struct batch *b = c->settles != NULL ? c->settles : batch_spare(h);
     c->settles = NULL;
     if (c->stuck != NULL)
-        (void)batch_take_settles(c->stuck, b);
-    (void)batch_take_settles(c->open, b);
+        (void)batch_take_settles(c->stuck, NULL, b);
+    (void)batch_take_settles(c->open, c->stuck, b);
     if (b->live == 0) {
         batch_recycle(h, b);
         return false;

@@ -50,6 +50,8 @@ static struct hub_listener listener_of(const struct config *cfg, const struct co
             .max_header_bytes = STOMP_MAX_HEADER_BYTES,
             .heart_beat_ms = STOMP_HEART_BEAT_MS,
             .session_expiry_max_s = UINT32_MAX,
+            .retain_available = cfg->limits.retained.messages > 0,
+            .response_information = l->response_information,
             .server_name = "sluice/" SLUICE_VERSION,
         },
         .park_max = (uint32_t)l->receive_maximum,

@@ -167,6 +167,35 @@ static int on_stored_session(void *arg, uint64_t number, struct sl_bytes record)
     return hub_restore_session(((struct gateway *)arg)->hub, number, record);
 }
 
+static int on_stored_subscription(void *arg, uint64_t session, uint32_t number, struct sl_bytes record)
+{
+    return hub_restore_subscription(((struct gateway *)arg)->hub, session, number, record);
+}
+
+static int on_stored_will(void *arg, uint64_t session, struct sl_bytes record)
+{
+    return hub_restore_will(((struct gateway *)arg)->hub, session, record);
+}
+
+static int on_stored_copy(void *arg, const struct store_copy *c)
+{
+    struct hub_restored_copy r = {
+        .session = c->session,
+        .packet_id = c->packet_id,
+        .state = c->state,
+        .flags = c->flags,
+        .ids = c->ids,
+        .msg = c->msg,
+        .entries = c->entries,
+    };
+    return hub_restore_copy(((struct gateway *)arg)->hub, &r);
+}
+
+static int on_stored_retained(void *arg, struct message *m)
+{
+    return hub_restore_retained(((struct gateway *)arg)->hub, m);
+}
+
 static int on_stored_qos2(void *arg, uint64_t session, uint16_t packet_id)
 {
     return hub_restore_qos2(((struct gateway *)arg)->hub, session, packet_id);
@@ -215,6 +244,10 @@ static int recover(struct gateway *g)
         .entry = on_stored_entry,
         .session = on_stored_session,
         .qos2 = on_stored_qos2,
+        .subscription = on_stored_subscription,
+        .will = on_stored_will,
+        .copy = on_stored_copy,
+        .retained = on_stored_retained,
         .progress = on_progress,
     };
     struct sl_buf why = { 0 };
@@ -240,6 +273,33 @@ static int fork_nursery(struct gateway *g, uint64_t worker_nofile)
     return 1;
 }
 
+static struct hub_config hub_config_of(struct gateway *g, uint32_t max_connections)
+{
+    const struct config_limits *l = &g->cfg->limits;
+    return (struct hub_config){
+        .boot = store_boot(g->store),
+        .seed = random_u64(),
+        .memory_bytes = l->memory_bytes,
+        .commit_delay_us = g->cfg->store.commit_delay_us,
+        .max_sessions = (uint32_t)l->max_sessions,
+        .max_connections = max_connections,
+        .subscribers = {
+            .queue_messages = (uint32_t)l->session_queue.messages,
+            .queue_bytes = l->session_queue.bytes,
+            .queue_age_ms = l->session_queue.age_ms,
+            .in_flight = (uint32_t)l->session_queue.in_flight,
+            .subscriptions = (uint32_t)l->session_subscriptions,
+            .output_bytes = l->session_output_bytes,
+        },
+        .retained_messages = l->retained.messages,
+        .retained_bytes = l->retained.bytes,
+        .sharing = g->cfg->sharing == CONFIG_SHARE_FREE ? HUB_SHARE_FREE : HUB_SHARE_ROUND_ROBIN,
+        .sys_interval_ms = g->cfg->sys_interval_ms,
+        .version = SLUICE_VERSION,
+        .store = { g, submit, apply_here, fetch, apply_volatile },
+    };
+}
+
 int gateway_setup(struct gateway *g, const struct config *cfg)
 {
     *g = (struct gateway){ .cfg = cfg, .deadline_fd = -1 };
@@ -252,15 +312,7 @@ int gateway_setup(struct gateway *g, const struct config *cfg)
         status = open_stores(g);
     if (status >= 0)
         return status;
-    struct hub_config hc = {
-        .boot = store_boot(g->store),
-        .seed = random_u64(),
-        .memory_bytes = cfg->limits.memory_bytes,
-        .commit_delay_us = cfg->store.commit_delay_us,
-        .max_sessions = (uint32_t)cfg->limits.max_sessions,
-        .max_connections = max_connections,
-        .store = { g, submit, apply_here, fetch, apply_volatile },
-    };
+    struct hub_config hc = hub_config_of(g, max_connections);
     g->hub = hub_new(&hc);
     return recover(g);
 }

@@ -77,7 +77,7 @@ static void farewell_within(struct conn *c, uint64_t ms)
 
 static bool may_read(const struct conn *c)
 {
-    return c->lingering || (!c->blocked && hub_client_reading(c->client));
+    return c->lingering || hub_client_reading(c->client);
 }
 
 /* At once, so that a client is not fed while paused or closing. */
@@ -116,8 +116,15 @@ void conn_read(struct conn *c)
 
 /* ---- writing ---- */
 
-/* Writes what the socket takes. The rest stays where it is, and until that is
- * gone the connection is not read. */
+/* A slow reader has waited for this room: there is a turn for what comes next. */
+static void tell_written(struct conn *c)
+{
+    struct net *n = c->net;
+    if (hub_client_written(c->client, c->blocked))
+        n->cfg.turn.begin(n->cfg.turn.arg);
+}
+
+/* Writes what the socket takes. The rest stays where it is. */
 static int write_output(struct conn *c, struct sl_buf *out)
 {
     struct sl_bytes v = sl_buf_view(out);
@@ -130,6 +137,7 @@ static int write_output(struct conn *c, struct sl_buf *out)
     c->blocked = done < v.n;
     if (c->blocked)
         poll_writing(c);
+    tell_written(c);
     return SL_OK;
 }
 
@@ -166,6 +174,8 @@ void conn_update(struct conn *c)
             return;
         }
         give_back_first(c, out);
+    } else if (c->blocked) {
+        tell_written(c); /* it has grown */
     }
     if (!hub_client_closing(c->client)) {
         if (c->readable && may_read(c))

@@ -1,9 +1,8 @@
 /* One batch, one write transaction, one sync.
  *
- * Bodies and entries arrive in ascending ids, so they are put with MDB_APPEND,
- * which finds its place without comparing and leaves full pages; a key that is
- * not the greatest falls back to an ordinary put. One cursor per tree lives for
- * the transaction, because neighbouring records mostly lie on the same page.
+ * Bodies, entries and copies arrive in ascending ids, so they are put with
+ * MDB_APPEND, which finds its place without comparing and leaves full pages; a key
+ * that is not the greatest falls back to an ordinary put.
  *
  * A small message that one queue takes is one record: its body stands inside its
  * entry, and both leave with one deletion. What the batch says stays true of it:
@@ -15,21 +14,12 @@
  * else is SL_EIO and latched by store.c. */
 #include "lmdb_store.h"
 
-struct writer {
-    struct lmdb_store *l;
-    MDB_txn *txn;
-    const struct batch_op *end;      /* of the operations that this transaction has */
-    MDB_cursor *cursor[LMDB_NTREES]; /* opened at first use, closed with the transaction */
-    uint64_t to_inside;              /* the message whose body its entry, the next record, takes in */
-    uint64_t left_inside;            /* the message whose body left with its entry */
-};
-
-static bool is_followed_by(const struct writer *w, const struct batch_op *op, uint32_t steps, enum batch_kind kind)
+static bool is_followed_by(const struct lmdb_writer *w, const struct batch_op *op, uint32_t steps, enum batch_kind kind)
 {
     return op + steps < w->end && op[steps].kind == kind && op[steps].id == op->id;
 }
 
-static int cursor_of(struct writer *w, enum lmdb_tree tree, MDB_cursor **out)
+int lmdb_writer_cursor(struct lmdb_writer *w, enum lmdb_tree tree, MDB_cursor **out)
 {
     if (w->cursor[tree] == NULL) {
         int rc = mdb_cursor_open(w->txn, w->l->tree[tree], &w->cursor[tree]);
@@ -40,7 +30,7 @@ static int cursor_of(struct writer *w, enum lmdb_tree tree, MDB_cursor **out)
     return 0;
 }
 
-static int put_last(MDB_cursor *c, MDB_val *key, MDB_val *value, unsigned flags)
+int lmdb_put_last(MDB_cursor *c, MDB_val *key, MDB_val *value, unsigned flags)
 {
     MDB_val wanted = *value;
     int rc = mdb_cursor_put(c, key, value, flags | MDB_APPEND);
@@ -50,32 +40,42 @@ static int put_last(MDB_cursor *c, MDB_val *key, MDB_val *value, unsigned flags)
     return mdb_cursor_put(c, key, value, flags);
 }
 
-static int put_body(struct writer *w, uint64_t id, struct sl_bytes record)
+static int put_body(struct lmdb_writer *w, uint64_t id, struct sl_bytes record)
 {
     MDB_cursor *c = NULL;
-    int rc = cursor_of(w, TREE_BODIES, &c);
+    int rc = lmdb_writer_cursor(w, TREE_BODIES, &c);
     if (rc != 0)
         return rc;
     MDB_val key = { sizeof id, &id };
     MDB_val value = { record.n, NULL };
-    rc = put_last(c, &key, &value, MDB_RESERVE);
+    rc = lmdb_put_last(c, &key, &value, MDB_RESERVE);
     if (rc == 0)
         memcpy(value.mv_data, record.p, record.n);
     return rc;
 }
 
-static int write_body(struct writer *w, const struct batch_op *op)
+/* One entry, and nobody else that needs it. What is overlooked here (another entry
+ * or a copy that comes later) finds the body inside all the same. */
+static bool stands_alone(const struct lmdb_writer *w, const struct batch_op *op)
 {
-    if (op->msg->record_bytes > STORE_ENTRY_INSIDE_MAX || !is_followed_by(w, op, 1, BATCH_ENTRY) || is_followed_by(w, op, 2, BATCH_ENTRY))
+    const struct batch_op *next = op + 2;
+    bool is_shared = next < w->end && next->id == op->id && (next->kind == BATCH_ENTRY || next->kind == BATCH_COPY);
+    return !is_shared && is_followed_by(w, op, 1, BATCH_ENTRY);
+}
+
+static int write_body(struct lmdb_writer *w, const struct batch_op *op)
+{
+    w->entering = op->id;
+    if (op->msg->record_bytes > STORE_ENTRY_INSIDE_MAX || !stands_alone(w, op))
         return put_body(w, op->id, message_record(op->msg));
     w->to_inside = op->id;
     return 0;
 }
 
-static int write_entry(struct writer *w, const struct batch_op *op)
+static int write_entry(struct lmdb_writer *w, const struct batch_op *op)
 {
     MDB_cursor *c = NULL;
-    int rc = cursor_of(w, TREE_ENTRIES, &c);
+    int rc = lmdb_writer_cursor(w, TREE_ENTRIES, &c);
     if (rc != 0)
         return rc;
     uint8_t place[LMDB_ENTRY_KEY];
@@ -84,7 +84,7 @@ static int write_entry(struct writer *w, const struct batch_op *op)
     bool inside = op->id == w->to_inside;
     w->to_inside = 0;
     MDB_val value = { store_entry_bytes(op, inside), NULL };
-    rc = put_last(c, &key, &value, MDB_RESERVE);
+    rc = lmdb_put_last(c, &key, &value, MDB_RESERVE);
     if (rc == 0)
         store_entry_encode(op, inside, value.mv_data);
     return rc;
@@ -99,10 +99,10 @@ static int seek(MDB_cursor *c, MDB_val key, MDB_val *value, bool *found)
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-static int write_update(struct writer *w, const struct batch_op *op)
+static int write_update(struct lmdb_writer *w, const struct batch_op *op)
 {
     MDB_cursor *c = NULL;
-    int rc = cursor_of(w, TREE_ENTRIES, &c);
+    int rc = lmdb_writer_cursor(w, TREE_ENTRIES, &c);
     if (rc != 0)
         return rc;
     uint8_t place[LMDB_ENTRY_KEY];
@@ -126,11 +126,11 @@ static int write_update(struct writer *w, const struct batch_op *op)
     return mdb_cursor_put(c, &key, &value, MDB_CURRENT);
 }
 
-static int delete_key(struct writer *w, enum lmdb_tree tree, MDB_val key, bool *found)
+int lmdb_delete_key(struct lmdb_writer *w, enum lmdb_tree tree, MDB_val key, bool *found)
 {
     MDB_cursor *c = NULL;
     MDB_val old;
-    int rc = cursor_of(w, tree, &c);
+    int rc = lmdb_writer_cursor(w, tree, &c);
     if (rc == 0)
         rc = seek(c, key, &old, found);
     if (rc != 0 || !*found)
@@ -139,16 +139,16 @@ static int delete_key(struct writer *w, enum lmdb_tree tree, MDB_val key, bool *
 }
 
 /* By way of a copy: writing to one tree may move the pages of another. */
-static int move_body_out(struct writer *w, uint64_t id, struct sl_bytes record)
+static int move_body_out(struct lmdb_writer *w, uint64_t id, struct sl_bytes record)
 {
     memcpy(w->l->value, record.p, record.n);
     return put_body(w, id, sl_bytes_of(w->l->value, record.n));
 }
 
-static int write_settle(struct writer *w, const struct batch_op *op)
+static int write_settle(struct lmdb_writer *w, const struct batch_op *op)
 {
     MDB_cursor *c = NULL;
-    int rc = cursor_of(w, TREE_ENTRIES, &c);
+    int rc = lmdb_writer_cursor(w, TREE_ENTRIES, &c);
     if (rc != 0)
         return rc;
     uint8_t place[LMDB_ENTRY_KEY];
@@ -168,7 +168,7 @@ static int write_settle(struct writer *w, const struct batch_op *op)
     return rc == 0 ? mdb_cursor_del(c, 0) : rc;
 }
 
-static int write_body_drop(struct writer *w, const struct batch_op *op)
+static int write_body_drop(struct lmdb_writer *w, const struct batch_op *op)
 {
     bool left = op->id == w->left_inside;
     w->left_inside = 0;
@@ -176,88 +176,38 @@ static int write_body_drop(struct writer *w, const struct batch_op *op)
         return 0;
     uint64_t id = op->id;
     bool found = false;
-    return delete_key(w, TREE_BODIES, (MDB_val){ sizeof id, &id }, &found);
+    return lmdb_delete_key(w, TREE_BODIES, (MDB_val){ sizeof id, &id }, &found);
 }
 
-static int write_session(struct writer *w, const struct batch_op *op)
-{
-    uint8_t place[8];
-    sl_wr_u64be(place, op->id);
-    MDB_val key = { sizeof place, place };
-    MDB_val value = { op->note->n, op->note->bytes };
-    return mdb_put(w->txn, w->l->tree[TREE_SESSIONS], &key, &value, 0);
-}
-
-static void qos2_key(uint8_t out[LMDB_QOS2_KEY], const struct batch_op *op)
-{
-    sl_wr_u16be(sl_wr_u64be(out, op->id), op->packet_id);
-}
-
-static int write_qos2_add(struct writer *w, const struct batch_op *op)
-{
-    uint8_t place[LMDB_QOS2_KEY];
-    qos2_key(place, op);
-    MDB_val key = { sizeof place, place };
-    MDB_val value = { 0, place };
-    return mdb_put(w->txn, w->l->tree[TREE_QOS2], &key, &value, 0);
-}
-
-static int write_qos2_drop(struct writer *w, const struct batch_op *op)
-{
-    uint8_t place[LMDB_QOS2_KEY];
-    qos2_key(place, op);
-    bool found = false;
-    return delete_key(w, TREE_QOS2, (MDB_val){ sizeof place, place }, &found);
-}
-
-/* All keys that begin with the session's number. */
-static int drop_qos2_of(struct writer *w, const struct batch_op *op)
-{
-    MDB_cursor *c = NULL;
-    int rc = cursor_of(w, TREE_QOS2, &c);
-    uint8_t prefix[8];
-    sl_wr_u64be(prefix, op->id);
-    while (rc == 0) {
-        MDB_val key = { sizeof prefix, prefix }, value;
-        rc = mdb_cursor_get(c, &key, &value, MDB_SET_RANGE);
-        if (rc == 0 && (key.mv_size != LMDB_QOS2_KEY || memcmp(key.mv_data, prefix, sizeof prefix) != 0))
-            return 0;
-        if (rc == 0)
-            rc = mdb_cursor_del(c, 0);
-    }
-    return rc == MDB_NOTFOUND ? 0 : rc;
-}
-
-static int write_session_drop(struct writer *w, const struct batch_op *op)
-{
-    uint8_t place[8];
-    sl_wr_u64be(place, op->id);
-    bool found = false;
-    int rc = delete_key(w, TREE_SESSIONS, (MDB_val){ sizeof place, place }, &found);
-    return rc == 0 ? drop_qos2_of(w, op) : rc;
-}
-
-static int write_nothing(struct writer *w, const struct batch_op *op)
+static int write_nothing(struct lmdb_writer *w, const struct batch_op *op)
 {
     (void)w;
     (void)op;
     return 0;
 }
 
-static int (*const k_writers[])(struct writer *w, const struct batch_op *op) = {
+static int (*const k_writers[])(struct lmdb_writer *w, const struct batch_op *op) = {
     [BATCH_NONE] = write_nothing,
     [BATCH_BODY] = write_body,
     [BATCH_ENTRY] = write_entry,
     [BATCH_UPDATE] = write_update,
     [BATCH_SETTLE] = write_settle,
     [BATCH_BODY_DROP] = write_body_drop,
-    [BATCH_SESSION] = write_session,
-    [BATCH_SESSION_DROP] = write_session_drop,
-    [BATCH_QOS2_ADD] = write_qos2_add,
-    [BATCH_QOS2_DROP] = write_qos2_drop,
+    [BATCH_SESSION] = lmdb_write_session,
+    [BATCH_SESSION_DROP] = lmdb_write_session_drop,
+    [BATCH_QOS2_ADD] = lmdb_write_qos2_add,
+    [BATCH_QOS2_DROP] = lmdb_write_qos2_drop,
+    [BATCH_SUBSCRIPTION] = lmdb_write_subscription,
+    [BATCH_SUBSCRIPTION_DROP] = lmdb_write_subscription_drop,
+    [BATCH_WILL] = lmdb_write_will,
+    [BATCH_WILL_DROP] = lmdb_write_will_drop,
+    [BATCH_COPY] = lmdb_write_copy,
+    [BATCH_COPY_DROP] = lmdb_write_copy_drop,
+    [BATCH_RETAIN] = lmdb_write_retain,
+    [BATCH_RETAIN_DROP] = lmdb_write_retain_drop,
 };
 
-static int write_range(struct writer *w, const struct batch *b, uint32_t from, uint32_t to)
+static int write_range(struct lmdb_writer *w, const struct batch *b, uint32_t from, uint32_t to)
 {
     w->end = b->ops + to;
     for (uint32_t i = from; i < to; i++) {
@@ -272,26 +222,33 @@ static int write_range(struct writer *w, const struct batch *b, uint32_t from, u
 /* Ops [from, to) as one transaction. */
 static int apply_range(struct lmdb_store *l, const struct batch *b, uint32_t from, uint32_t to)
 {
-    struct writer w = { .l = l };
+    struct lmdb_writer w = { .l = l };
     int err = lmdb_error(mdb_txn_begin(l->env, NULL, 0, &w.txn), "begin");
     if (err != SL_OK)
         return err;
     err = lmdb_space_admit(l, w.txn, b);
     if (err == SL_OK)
         err = write_range(&w, b, from, to);
+    uint64_t pages[LMDB_NTREES];
+    if (err == SL_OK)
+        err = lmdb_space_recount(l, w.cursor, pages);
     if (err != SL_OK) {
         mdb_txn_abort(w.txn);
         return err;
     }
-    return lmdb_error(mdb_txn_commit(w.txn), "commit");
+    err = lmdb_error(mdb_txn_commit(w.txn), "commit");
+    if (err == SL_OK)
+        lmdb_space_keep(l, pages);
+    return err;
 }
 
 /* Nothing enters. Then each record stands alone and may be in a transaction of
- * its own; an entry belongs to its body, or to the settle that moved it. */
+ * its own; an entry belongs to its body, or to the settle that moved it, and a
+ * retained message to the drop of the one that it replaces. */
 static bool may_be_parted(const struct batch *b)
 {
     for (uint32_t i = 0; i < b->n; i++) {
-        if (b->ops[i].kind == BATCH_BODY || b->ops[i].kind == BATCH_ENTRY)
+        if (b->ops[i].kind == BATCH_ENTRY || lmdb_space_takes_in(&b->ops[i]))
             return false;
     }
     return b->n > 1;

@@ -33,6 +33,10 @@ const struct lmdb_tree_kind lmdb_trees[LMDB_NTREES] = {
     [TREE_ENTRIES] = { "entries", 0 },
     [TREE_SESSIONS] = { "sessions", 0 },
     [TREE_QOS2] = { "qos2", 0 },
+    [TREE_SUBSCRIPTIONS] = { "subscriptions", 0 },
+    [TREE_WILLS] = { "wills", 0 },
+    [TREE_COPIES] = { "copies", 0 },
+    [TREE_RETAINED] = { "retained", 0 },
 };
 
 int lmdb_error(int rc, const char *doing)
@@ -255,6 +259,7 @@ static int lmdb_queue_number(struct store *st, const char *name, uint32_t *numbe
     if (n == 0 || n > QUEUE_NAME_MAX)
         return SL_EINVAL;
     MDB_txn *txn;
+    l->space.counted = false;
     int rc = mdb_txn_begin(l->env, NULL, 0, &txn);
     if (rc != 0)
         return lmdb_error(rc, "begin");

@@ -121,9 +121,9 @@ int lmdb_format_look(const char *path, struct sl_buf *why)
 
 /* ---- trees and format number ---- */
 
-static int find_trees(struct lmdb_store *l, MDB_txn *txn, struct sl_buf *why)
+static int find_trees(struct lmdb_store *l, MDB_txn *txn, size_t from, size_t to, struct sl_buf *why)
 {
-    for (size_t i = 0; i < LMDB_NTREES; i++) {
+    for (size_t i = from; i < to; i++) {
         int rc = mdb_dbi_open(txn, lmdb_trees[i].name, lmdb_trees[i].flags, &l->tree[i]);
         if (rc == MDB_NOTFOUND || rc == MDB_INCOMPATIBLE)
             return store_because(why, SL_EFORMAT, "the LMDB file is damaged or is not a sluice store: it has no tree \"%s\"", lmdb_trees[i].name);
@@ -158,9 +158,11 @@ int lmdb_format_check(struct lmdb_store *l, struct sl_buf *why)
     int rc = mdb_txn_begin(l->env, NULL, MDB_RDONLY, &txn);
     if (rc != 0)
         return store_because(why, lmdb_error(rc, "begin"), "cannot read the store: %s", mdb_strerror(rc));
-    int err = find_trees(l, txn, why);
+    int err = find_trees(l, txn, 0, LMDB_NTREES_2, why);
     if (err == SL_OK)
         err = check_number(l, txn, why);
+    if (err == SL_OK && l->format_major >= LMDB_FORMAT_MAJOR) /* else lmdb_format_upgrade makes them */
+        err = find_trees(l, txn, LMDB_NTREES_2, LMDB_NTREES, why);
     if (err != SL_OK) {
         mdb_txn_abort(txn);
         return err;
@@ -182,10 +184,21 @@ static int put_number(struct lmdb_store *l, MDB_txn *txn)
     return put_meta(l, txn, "format", sl_bytes_of(format, sizeof format));
 }
 
+static int make_trees(struct lmdb_store *l, MDB_txn *txn, size_t from)
+{
+    int rc = 0;
+    for (size_t i = from; i < LMDB_NTREES && rc == 0; i++)
+        rc = mdb_dbi_open(txn, lmdb_trees[i].name, lmdb_trees[i].flags | MDB_CREATE, &l->tree[i]);
+    return rc;
+}
+
 int lmdb_format_upgrade(struct lmdb_store *l, MDB_txn *txn)
 {
     if (l->format_major >= LMDB_FORMAT_MAJOR)
         return 0;
+    int rc = make_trees(l, txn, LMDB_NTREES_2);
+    if (rc != 0)
+        return rc;
     sl_log(SL_INFO, "store_upgraded", "from=%" PRIu32 ".%" PRIu32 " to=%u.%u", l->format_major, l->format_minor, LMDB_FORMAT_MAJOR,
            LMDB_FORMAT_MINOR);
     l->format_major = LMDB_FORMAT_MAJOR;
@@ -199,8 +212,7 @@ int lmdb_format_create(struct lmdb_store *l, const char *node)
     int rc = mdb_txn_begin(l->env, NULL, 0, &txn);
     if (rc != 0)
         return lmdb_error(rc, "begin");
-    for (size_t i = 0; i < LMDB_NTREES && rc == 0; i++)
-        rc = mdb_dbi_open(txn, lmdb_trees[i].name, lmdb_trees[i].flags | MDB_CREATE, &l->tree[i]);
+    rc = make_trees(l, txn, 0);
     uint8_t boot[8];
     sl_wr_u64le(boot, 0);
     if (rc == 0)

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "core/log.h"
+#include "store/copy.h"
 
 #define GROW_BYTES ((uint64_t)64 * 1024 * 1024)
 #define LOOK_EVERY_US 1000000u
@@ -53,41 +54,113 @@ void lmdb_space_init(struct lmdb_store *l, const struct store_config *cfg)
     };
 }
 
+static uint64_t pages_in(const MDB_stat *s)
+{
+    return s->ms_branch_pages + s->ms_leaf_pages + s->ms_overflow_pages;
+}
+
+static int count_pages(MDB_txn *txn, MDB_dbi dbi, uint64_t *pages)
+{
+    MDB_stat s;
+    int rc = mdb_stat(txn, dbi, &s);
+    if (rc == 0)
+        *pages = pages_in(&s);
+    return lmdb_error(rc, "stat");
+}
+
+static int count_trees(const struct lmdb_store *l, MDB_txn *txn, uint64_t pages[LMDB_NTREES])
+{
+    int err = SL_OK;
+    for (size_t i = 0; i < LMDB_NTREES && err == SL_OK; i++)
+        err = count_pages(txn, l->tree[i], &pages[i]);
+    return err;
+}
+
+/* With the meta pages and LMDB's own trees: 0 is the free list, 1 the list of names. */
+static int sum_pages(const struct lmdb_store *l, MDB_txn *txn, const uint64_t pages[LMDB_NTREES], uint64_t *bytes)
+{
+    uint64_t free_list = 0, names = 0;
+    int err = count_pages(txn, 0, &free_list);
+    if (err == SL_OK)
+        err = count_pages(txn, 1, &names);
+    uint64_t sum = 2 + free_list + names;
+    for (size_t i = 0; i < LMDB_NTREES; i++)
+        sum += pages[i];
+    *bytes = sum * l->page_bytes;
+    return err;
+}
+
 int lmdb_space_used(const struct lmdb_store *l, MDB_txn *txn, uint64_t *bytes)
 {
-    uint64_t pages = 2; /* the meta pages */
-    for (MDB_dbi dbi = 0; dbi < 2 + LMDB_NTREES; dbi++) {
-        /* 0 and 1 are LMDB's own trees: the free list and the list of names. */
-        MDB_stat s;
-        int rc = mdb_stat(txn, dbi < 2 ? dbi : l->tree[dbi - 2], &s);
-        if (rc != 0)
-            return lmdb_error(rc, "stat");
-        pages += s.ms_branch_pages + s.ms_leaf_pages + s.ms_overflow_pages;
+    uint64_t pages[LMDB_NTREES] = { 0 };
+    int err = count_trees(l, txn, pages);
+    return err == SL_OK ? sum_pages(l, txn, pages, bytes) : err;
+}
+
+/* At the begin of a transaction that writes. LMDB looks up each tree that a
+ * transaction asks for, which costs as much as writing a small message. */
+static int used_before(struct lmdb_store *l, MDB_txn *txn, uint64_t *bytes)
+{
+    struct lmdb_space *s = &l->space;
+    int err = s->counted ? SL_OK : count_trees(l, txn, s->tree_pages);
+    s->counted = err == SL_OK;
+    return err == SL_OK ? sum_pages(l, txn, s->tree_pages, bytes) : err;
+}
+
+int lmdb_space_recount(const struct lmdb_store *l, MDB_cursor *const cursors[LMDB_NTREES], uint64_t pages[LMDB_NTREES])
+{
+    int err = SL_OK;
+    memcpy(pages, l->space.tree_pages, sizeof l->space.tree_pages);
+    for (size_t i = 0; i < LMDB_NTREES && err == SL_OK && l->space.counted; i++) {
+        if (cursors[i] != NULL)
+            err = count_pages(mdb_cursor_txn(cursors[i]), l->tree[i], &pages[i]);
     }
-    *bytes = pages * l->page_bytes;
-    return SL_OK;
+    return err;
+}
+
+void lmdb_space_keep(struct lmdb_store *l, const uint64_t pages[LMDB_NTREES])
+{
+    memcpy(l->space.tree_pages, pages, sizeof l->space.tree_pages);
 }
 
 /* ---- what a batch can touch ---- */
 
+bool lmdb_space_takes_in(const struct batch_op *op)
+{
+    return op->kind == BATCH_BODY || op->kind == BATCH_RETAIN || op->kind == BATCH_WILL || op->kind == BATCH_SUBSCRIPTION;
+}
+
 static bool takes_in(const struct batch *b)
 {
     for (uint32_t i = 0; i < b->n; i++) {
-        if (b->ops[i].kind == BATCH_BODY)
+        if (lmdb_space_takes_in(&b->ops[i]))
             return true;
     }
     return false;
 }
 
-static uint64_t touched_by(const struct lmdb_store *l, const struct batch_op *op)
+/* Appended: it shares its page unless it is large. */
+static uint64_t touched_by_record(const struct lmdb_store *l, const struct message *m)
 {
+    return m->record_bytes + (m->record_bytes > l->page_bytes / 4 ? l->page_bytes : 64);
+}
+
+/* `entering`: the message whose body came last. */
+static uint64_t touched_by(const struct lmdb_store *l, const struct batch_op *op, uint64_t entering)
+{
+    uint64_t note = op->note == NULL ? 0 : op->note->n;
     switch ((enum batch_kind)op->kind) {
-    case BATCH_BODY: /* appended: shares its page unless it is large */
-        return op->msg->record_bytes + (op->msg->record_bytes > l->page_bytes / 4 ? l->page_bytes : 64);
+    case BATCH_BODY:
+    case BATCH_RETAIN:
+        return touched_by_record(l, op->msg);
     case BATCH_ENTRY:
         return (uint64_t)4 * STORE_ENTRY_FIXED;
+    case BATCH_COPY: /* a new one stands at the end beside its siblings, or there is one to be replaced */
+        return op->id == entering ? 4 * (LMDB_COPY_KEY + STORE_COPY_FIXED + note) : note + l->page_bytes;
     case BATCH_SESSION:
-        return op->note->n + (uint64_t)2 * l->page_bytes;
+    case BATCH_SUBSCRIPTION:
+    case BATCH_WILL:
+        return note + (uint64_t)2 * l->page_bytes;
     case BATCH_NONE:
         return 0;
     case BATCH_UPDATE:
@@ -96,13 +169,9 @@ static uint64_t touched_by(const struct lmdb_store *l, const struct batch_op *op
     case BATCH_SESSION_DROP:
     case BATCH_QOS2_ADD:
     case BATCH_QOS2_DROP:
-    case BATCH_SUBSCRIPTION:
     case BATCH_SUBSCRIPTION_DROP:
-    case BATCH_WILL:
     case BATCH_WILL_DROP:
-    case BATCH_COPY:
     case BATCH_COPY_DROP:
-    case BATCH_RETAIN:
     case BATCH_RETAIN_DROP:
         break;
     }
@@ -111,9 +180,12 @@ static uint64_t touched_by(const struct lmdb_store *l, const struct batch_op *op
 
 static uint64_t touched(const struct lmdb_store *l, const struct batch *b)
 {
-    uint64_t bytes = (uint64_t)OVERHEAD_PAGES * l->page_bytes;
-    for (uint32_t i = 0; i < b->n; i++)
-        bytes += touched_by(l, &b->ops[i]);
+    uint64_t bytes = (uint64_t)OVERHEAD_PAGES * l->page_bytes, entering = 0;
+    for (uint32_t i = 0; i < b->n; i++) {
+        if (b->ops[i].kind == BATCH_BODY)
+            entering = b->ops[i].id;
+        bytes += touched_by(l, &b->ops[i], entering);
+    }
     return bytes;
 }
 
@@ -175,7 +247,7 @@ int lmdb_space_admit(struct lmdb_store *l, MDB_txn *txn, const struct batch *b)
     if (!takes_in(b))
         return SL_OK;
     uint64_t used = 0, bytes = touched(l, b);
-    int err = lmdb_space_used(l, txn, &used);
+    int err = used_before(l, txn, &used);
     if (err != SL_OK)
         return err;
     uint64_t least = used + l->space.reserve_bytes + 3 * bytes;

@@ -2,44 +2,26 @@
  * that promise nothing beyond their own life. Messages are kept by reference,
  * so it lives on the loop's thread (`instant`). Entries are kept as the bytes
  * that the disk would hold: both engines share one encoding. */
-#include <stdlib.h>
 #include <time.h>
 
 #include "core/alloc.h"
-#include "core/map.h"
-#include "engine.h"
-#include "store/entry.h"
+#include "memory_store.h"
+#include "store/copy.h"
 
-struct mem_entry {
-    uint32_t queue;
-    uint32_t n;
-    uint8_t *value;
-};
+/* ---- values ---- */
 
-/* Everything under one message id. */
-struct mem_message {
-    uint64_t id;
-    struct message *msg; /* a reference; from its BATCH_BODY or its first BATCH_ENTRY */
-    bool has_body;       /* BATCH_BODY came: it stays until BATCH_BODY_DROP */
-    struct mem_entry *entries;
-    uint32_t n, cap;
-};
+static void value_set(struct mem_value *v, const uint8_t *bytes, size_t n)
+{
+    v->bytes = sl_realloc(v->bytes, n);
+    memcpy(v->bytes, bytes, n);
+    v->n = (uint32_t)n;
+}
 
-struct mem_session {
-    uint64_t number;
-    uint8_t *record; /* NULL: only QoS 2 ids so far */
-    uint32_t n_record;
-    uint16_t *packet_ids;
-    uint32_t n, cap;
-};
-
-struct mem_store {
-    struct sl_idmap messages, sessions;
-    char **queues; /* number - 1 is the place */
-    uint32_t n_queues;
-    uint64_t entries, bytes, missing_updates, missing_settles;
-    uint8_t value[STORE_ENTRY_MAX];
-};
+static void value_unset(struct mem_value *v)
+{
+    sl_free(v->bytes);
+    *v = (struct mem_value){ 0 };
+}
 
 /* ---- messages ---- */
 
@@ -75,15 +57,18 @@ static void mem_message_free(struct mem_store *s, struct mem_message *m)
 {
     body_unset(s, m);
     for (uint32_t i = 0; i < m->n; i++)
-        sl_free(m->entries[i].value);
+        value_unset(&m->entries[i].value);
+    for (uint32_t i = 0; i < m->n_copies; i++)
+        value_unset(&m->copies[i].value);
     sl_free(m->entries);
+    sl_free(m->copies);
     sl_free(m);
 }
 
 /* A body that only came along with its entries goes with the last of them. */
 static void free_if_unused(struct mem_store *s, struct mem_message *m)
 {
-    if (m->n > 0 || m->has_body)
+    if (m->n > 0 || m->n_copies > 0 || m->has_body)
         return;
     sl_idmap_del(&s->messages, m->id);
     mem_message_free(s, m);
@@ -99,13 +84,6 @@ static struct mem_entry *entry_find(struct mem_store *s, uint64_t id, uint32_t q
     return NULL;
 }
 
-static void entry_set(struct mem_entry *e, const uint8_t *value, size_t n)
-{
-    e->value = sl_realloc(e->value, n);
-    memcpy(e->value, value, n);
-    e->n = (uint32_t)n;
-}
-
 static struct mem_entry *entry_add(struct mem_store *s, struct mem_message *m, uint32_t queue)
 {
     if (m->n == m->cap) {
@@ -116,6 +94,26 @@ static struct mem_entry *entry_add(struct mem_store *s, struct mem_message *m, u
     *e = (struct mem_entry){ .queue = queue };
     s->entries++;
     return e;
+}
+
+static struct mem_copy *copy_find(struct mem_message *m, uint64_t session)
+{
+    for (uint32_t i = 0; m != NULL && i < m->n_copies; i++) {
+        if (m->copies[i].session == session)
+            return &m->copies[i];
+    }
+    return NULL;
+}
+
+static struct mem_copy *copy_add(struct mem_message *m, uint64_t session)
+{
+    if (m->n_copies == m->cap_copies) {
+        m->cap_copies = m->cap_copies == 0 ? 1 : m->cap_copies * 2;
+        m->copies = sl_realloc(m->copies, m->cap_copies * sizeof *m->copies);
+    }
+    struct mem_copy *c = &m->copies[m->n_copies++];
+    *c = (struct mem_copy){ .session = session };
+    return c;
 }
 
 /* ---- sessions ---- */
@@ -135,7 +133,11 @@ static void session_free(struct mem_session *session)
 {
     if (session == NULL)
         return;
-    sl_free(session->record);
+    value_unset(&session->record);
+    value_unset(&session->will);
+    for (uint32_t i = 0; i < session->n_subscriptions; i++)
+        value_unset(&session->subscriptions[i].value);
+    sl_free(session->subscriptions);
     sl_free(session->packet_ids);
     sl_free(session);
 }
@@ -169,6 +171,26 @@ static void qos2_drop(struct mem_store *s, uint64_t number, uint16_t packet_id)
         session->packet_ids[i] = session->packet_ids[--session->n];
 }
 
+static struct mem_subscription *subscription_find(struct mem_session *session, uint32_t number)
+{
+    for (uint32_t i = 0; session != NULL && i < session->n_subscriptions; i++) {
+        if (session->subscriptions[i].number == number)
+            return &session->subscriptions[i];
+    }
+    return NULL;
+}
+
+static struct mem_subscription *subscription_add(struct mem_session *session, uint32_t number)
+{
+    if (session->n_subscriptions == session->cap_subscriptions) {
+        session->cap_subscriptions = session->cap_subscriptions == 0 ? 1 : session->cap_subscriptions * 2;
+        session->subscriptions = sl_realloc(session->subscriptions, session->cap_subscriptions * sizeof *session->subscriptions);
+    }
+    struct mem_subscription *sub = &session->subscriptions[session->n_subscriptions++];
+    *sub = (struct mem_subscription){ .number = number };
+    return sub;
+}
+
 /* ---- records ---- */
 
 static void apply_body(struct mem_store *s, const struct batch_op *op)
@@ -188,7 +210,7 @@ static void apply_entry(struct mem_store *s, const struct batch_op *op)
         body_set(s, m, op->msg);
         e = entry_add(s, m, op->queue);
     }
-    entry_set(e, value, sizeof value);
+    value_set(&e->value, value, sizeof value);
 }
 
 static void apply_update(struct mem_store *s, const struct batch_op *op)
@@ -197,8 +219,8 @@ static void apply_update(struct mem_store *s, const struct batch_op *op)
     size_t n;
     if (e == NULL)
         s->missing_updates++;
-    else if (store_entry_update(sl_bytes_of(e->value, e->n), op, s->value, &n) == SL_OK)
-        entry_set(e, s->value, n);
+    else if (store_entry_update(mem_view(&e->value), op, s->value, &n) == SL_OK)
+        value_set(&e->value, s->value, n);
 }
 
 static void apply_settle(struct mem_store *s, const struct batch_op *op)
@@ -209,7 +231,7 @@ static void apply_settle(struct mem_store *s, const struct batch_op *op)
         return;
     }
     struct mem_message *m = sl_idmap_get(&s->messages, op->id);
-    sl_free(e->value);
+    value_unset(&e->value);
     *e = m->entries[--m->n];
     s->entries--;
     free_if_unused(s, m);
@@ -221,16 +243,77 @@ static void apply_body_drop(struct mem_store *s, const struct batch_op *op)
     if (m == NULL)
         return;
     m->has_body = false;
-    if (m->n == 0)
-        free_if_unused(s, m);
+    free_if_unused(s, m);
 }
 
-static void apply_session(struct mem_store *s, const struct batch_op *op)
+static void apply_subscription(struct mem_store *s, const struct batch_op *op)
 {
     struct mem_session *session = session_at(s, op->id);
-    session->record = sl_realloc(session->record, op->note->n);
-    session->n_record = op->note->n;
-    memcpy(session->record, op->note->bytes, op->note->n);
+    struct mem_subscription *sub = subscription_find(session, op->number);
+    if (sub == NULL)
+        sub = subscription_add(session, op->number);
+    value_set(&sub->value, op->note->bytes, op->note->n);
+}
+
+static void apply_subscription_drop(struct mem_store *s, const struct batch_op *op)
+{
+    struct mem_session *session = sl_idmap_get(&s->sessions, op->id);
+    struct mem_subscription *sub = subscription_find(session, op->number);
+    if (sub == NULL)
+        return;
+    value_unset(&sub->value);
+    *sub = session->subscriptions[--session->n_subscriptions];
+}
+
+static void apply_will_drop(struct mem_store *s, const struct batch_op *op)
+{
+    struct mem_session *session = sl_idmap_get(&s->sessions, op->id);
+    if (session != NULL)
+        value_unset(&session->will);
+}
+
+static void apply_copy(struct mem_store *s, const struct batch_op *op)
+{
+    struct mem_message *m = sl_idmap_get(&s->messages, op->id);
+    if (m == NULL || m->msg == NULL) {
+        s->missing_updates++;
+        return;
+    }
+    struct mem_copy *c = copy_find(m, op->session);
+    if (c == NULL)
+        c = copy_add(m, op->session);
+    c->value.n = (uint32_t)store_copy_bytes(op);
+    c->value.bytes = sl_realloc(c->value.bytes, c->value.n);
+    store_copy_encode(op, c->value.bytes);
+}
+
+static void apply_copy_drop(struct mem_store *s, const struct batch_op *op)
+{
+    struct mem_message *m = sl_idmap_get(&s->messages, op->id);
+    struct mem_copy *c = copy_find(m, op->session);
+    if (c == NULL) {
+        s->missing_settles++;
+        return;
+    }
+    value_unset(&c->value);
+    *c = m->copies[--m->n_copies];
+    free_if_unused(s, m);
+}
+
+static void retained_drop(struct mem_store *s, uint64_t id)
+{
+    struct message *m = sl_idmap_del(&s->retained, id);
+    if (m == NULL)
+        return;
+    s->bytes -= message_bytes(m);
+    message_unref(m);
+}
+
+static void apply_retain(struct mem_store *s, const struct batch_op *op)
+{
+    retained_drop(s, op->id);
+    sl_idmap_put(&s->retained, op->id, message_ref(op->msg));
+    s->bytes += message_bytes(op->msg);
 }
 
 static void apply_op(struct mem_store *s, const struct batch_op *op)
@@ -254,7 +337,7 @@ static void apply_op(struct mem_store *s, const struct batch_op *op)
         apply_body_drop(s, op);
         return;
     case BATCH_SESSION:
-        apply_session(s, op);
+        value_set(&session_at(s, op->id)->record, op->note->bytes, op->note->n);
         return;
     case BATCH_SESSION_DROP:
         session_free(sl_idmap_del(&s->sessions, op->id));
@@ -266,13 +349,28 @@ static void apply_op(struct mem_store *s, const struct batch_op *op)
         qos2_drop(s, op->id, op->packet_id);
         return;
     case BATCH_SUBSCRIPTION:
+        apply_subscription(s, op);
+        return;
     case BATCH_SUBSCRIPTION_DROP:
+        apply_subscription_drop(s, op);
+        return;
     case BATCH_WILL:
+        value_set(&session_at(s, op->id)->will, op->note->bytes, op->note->n);
+        return;
     case BATCH_WILL_DROP:
+        apply_will_drop(s, op);
+        return;
     case BATCH_COPY:
+        apply_copy(s, op);
+        return;
     case BATCH_COPY_DROP:
+        apply_copy_drop(s, op);
+        return;
     case BATCH_RETAIN:
+        apply_retain(s, op);
+        return;
     case BATCH_RETAIN_DROP:
+        retained_drop(s, op->id);
         return;
     }
 }
@@ -282,110 +380,6 @@ static int memory_apply(struct store *st, const struct batch *b)
     for (uint32_t i = 0; i < b->n; i++)
         apply_op(st->impl, &b->ops[i]);
     return SL_OK;
-}
-
-/* ---- load: the maps in the order that the disk would have ---- */
-
-static int by_id(const void *a, const void *b)
-{
-    uint64_t x = (*(struct mem_message *const *)a)->id, y = (*(struct mem_message *const *)b)->id;
-    return x < y ? -1 : x > y;
-}
-
-static int by_queue(const void *a, const void *b)
-{
-    uint32_t x = ((const struct mem_entry *)a)->queue, y = ((const struct mem_entry *)b)->queue;
-    return x < y ? -1 : x > y;
-}
-
-static int by_number(const void *a, const void *b)
-{
-    uint64_t x = (*(struct mem_session *const *)a)->number, y = (*(struct mem_session *const *)b)->number;
-    return x < y ? -1 : x > y;
-}
-
-static int by_packet_id(const void *a, const void *b)
-{
-    return *(const uint16_t *)a - *(const uint16_t *)b;
-}
-
-static void **sorted(const struct sl_idmap *map, int (*compare)(const void *, const void *))
-{
-    void **all = sl_calloc(map->used + 1, sizeof *all);
-    size_t pos = 0, n = 0;
-    void *v;
-    while ((v = sl_idmap_next(map, &pos)) != NULL)
-        all[n++] = v;
-    qsort(all, n, sizeof *all, compare);
-    return all;
-}
-
-static int load_message(const struct store_loader *l, struct mem_message *m, struct sl_buf *why)
-{
-    if (m->n > 1)
-        qsort(m->entries, m->n, sizeof *m->entries, by_queue);
-    int err = SL_OK;
-    for (uint32_t i = 0; i < m->n && err == SL_OK; i++) {
-        struct store_entry e;
-        struct queue_restored r;
-        err = store_entry_decode(sl_bytes_of(m->entries[i].value, m->entries[i].n), &e);
-        if (err != SL_OK)
-            return store_because(why, err, "an entry in memory is not readable");
-        store_entry_restore(&e, m->id, &r);
-        err = l->entry(l->arg, m->entries[i].queue, &r);
-    }
-    return err;
-}
-
-static int load_messages(struct mem_store *s, const struct store_loader *l, struct sl_buf *why)
-{
-    void **all = sorted(&s->messages, by_id);
-    int err = SL_OK;
-    for (size_t i = 0; all[i] != NULL && err == SL_OK && l->entry != NULL; i++)
-        err = load_message(l, all[i], why);
-    sl_free(all);
-    return err;
-}
-
-static int load_sessions(void **all, const struct store_loader *l)
-{
-    int err = SL_OK;
-    for (size_t i = 0; all[i] != NULL && err == SL_OK && l->session != NULL; i++) {
-        struct mem_session *session = all[i];
-        if (session->record != NULL)
-            err = l->session(l->arg, session->number, sl_bytes_of(session->record, session->n_record));
-    }
-    return err;
-}
-
-static int load_qos2(void **all, const struct store_loader *l)
-{
-    int err = SL_OK;
-    for (size_t i = 0; all[i] != NULL && err == SL_OK && l->qos2 != NULL; i++) {
-        struct mem_session *session = all[i];
-        if (session->n > 1)
-            qsort(session->packet_ids, session->n, sizeof *session->packet_ids, by_packet_id);
-        for (uint32_t k = 0; k < session->n && err == SL_OK; k++)
-            err = l->qos2(l->arg, session->number, session->packet_ids[k]);
-    }
-    return err;
-}
-
-static int memory_load(struct store *st, const struct store_loader *l, struct sl_buf *why)
-{
-    struct mem_store *s = st->impl;
-    int err = SL_OK;
-    for (uint32_t i = 0; i < s->n_queues && err == SL_OK && l->queue != NULL; i++)
-        err = l->queue(l->arg, i + 1, s->queues[i]);
-    if (err == SL_OK)
-        err = load_messages(s, l, why);
-    void **sessions = sorted(&s->sessions, by_number);
-    if (err == SL_OK)
-        err = load_sessions(sessions, l);
-    if (err == SL_OK)
-        err = load_qos2(sessions, l);
-    sl_free(sessions);
-    return err;
 }
 
 /* ---- the rest ---- */
@@ -403,7 +397,7 @@ static void memory_fetch(struct store *st, struct batch_fetch *f)
 static int memory_history(struct store *st, uint32_t queue, uint64_t id, struct sl_buf *out)
 {
     const struct mem_entry *e = entry_find(st->impl, id, queue);
-    return e == NULL ? SL_ENOENT : sl_buf_append(out, e->value, e->n);
+    return e == NULL ? SL_ENOENT : sl_buf_append_bytes(out, mem_view(&e->value));
 }
 
 static int memory_info(struct store *st, struct store_info *out)
@@ -412,16 +406,21 @@ static int memory_info(struct store *st, struct store_info *out)
     *out = (struct store_info){
         .used_bytes = s->bytes,
         .entries = s->entries,
+        .retained = s->retained.used,
         .missing_updates = s->missing_updates,
         .missing_settles = s->missing_settles,
     };
     size_t pos = 0;
     const struct mem_message *m;
-    while ((m = sl_idmap_next(&s->messages, &pos)) != NULL)
+    while ((m = sl_idmap_next(&s->messages, &pos)) != NULL) {
         out->bodies += m->msg != NULL;
+        out->copies += m->n_copies;
+    }
     const struct mem_session *session;
-    for (pos = 0; (session = sl_idmap_next(&s->sessions, &pos)) != NULL;)
-        out->sessions += session->record != NULL;
+    for (pos = 0; (session = sl_idmap_next(&s->sessions, &pos)) != NULL;) {
+        out->sessions += session->record.bytes != NULL;
+        out->subscriptions += session->n_subscriptions;
+    }
     return SL_OK;
 }
 
@@ -459,11 +458,14 @@ static void memory_close(struct store *st)
         mem_message_free(s, v);
     for (pos = 0; (v = sl_idmap_next(&s->sessions, &pos)) != NULL;)
         session_free(v);
+    for (pos = 0; (v = sl_idmap_next(&s->retained, &pos)) != NULL;)
+        message_unref(v);
     for (uint32_t i = 0; i < s->n_queues; i++)
         sl_free(s->queues[i]);
     sl_free(s->queues);
     sl_idmap_fini(&s->messages);
     sl_idmap_fini(&s->sessions);
+    sl_idmap_fini(&s->retained);
     sl_free(s);
 }
 

@@ -15,17 +15,17 @@ enum mqtt_slot_state {
 };
 
 struct mqtt_slot {
-    uint8_t type;  /* MQTT_PUBACK, PUBREC, PUBCOMP; SUBACK: bytes in `later`; 0: nothing */
+    uint8_t type; /* MQTT_PUBACK, PUBREC, PUBCOMP; SUBACK, UNSUBACK: bytes in `later`; 0: nothing */
     uint8_t state; /* enum mqtt_slot_state */
     uint8_t reason;
-    uint8_t unused;
-    uint32_t value; /* packet id; with bytes: their number */
+    bool encoded;   /* its bytes are in `later` */
+    uint32_t value; /* packet id; once encoded: number of bytes */
 };
 
 struct mqtt_ring {
     uint32_t head, next; /* tokens: oldest slot, the one to come; equal: empty */
     uint32_t cap;        /* power of two */
-    struct sl_buf later; /* ready packets of SUBACK slots, in their order */
+    struct sl_buf later; /* the packets of SUBACK and UNSUBACK slots, in their order */
     struct mqtt_slot slots[];
 };
 

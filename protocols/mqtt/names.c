@@ -69,22 +69,32 @@ static bool wildcards_stand_alone(struct sl_bytes f)
     return true;
 }
 
-/* What follows `$share/`: a group name without wildcards, then the filter. */
-static bool shared_parts_valid(struct sl_bytes rest)
+void mqtt_filter_split(struct sl_bytes whole, struct sl_bytes *group, struct sl_bytes *filter)
 {
-    const uint8_t *slash = rest.n == 0 ? NULL : memchr(rest.p, '/', rest.n);
-    if (slash == NULL || slash == rest.p)
-        return false;
-    struct sl_bytes group = sl_bytes_of(rest.p, (size_t)(slash - rest.p));
-    struct sl_bytes filter = sl_bytes_of(slash + 1, rest.n - group.n - 1);
-    return filter.n > 0 && !mqtt_filter_has_wildcard(group) && wildcards_stand_alone(filter);
+    *group = SL_BYTES_NONE;
+    *filter = whole;
+    if (!mqtt_filter_is_shared(whole))
+        return;
+    const uint8_t *name = whole.p + SHARE_BYTES;
+    size_t rest = whole.n - SHARE_BYTES;
+    const uint8_t *slash = rest == 0 ? NULL : memchr(name, '/', rest);
+    *group = sl_bytes_of(name, slash == NULL ? rest : (size_t)(slash - name));
+    *filter = slash == NULL ? SL_BYTES_NONE : sl_bytes_of(slash + 1, rest - group->n - 1);
+}
+
+/* A group name without wildcards, then a filter [MQTT-4.8.2-1, -2]. */
+static bool shared_parts_valid(struct sl_bytes whole)
+{
+    struct sl_bytes group, filter;
+    mqtt_filter_split(whole, &group, &filter);
+    return group.n > 0 && filter.n > 0 && !mqtt_filter_has_wildcard(group) &&
+           wildcards_stand_alone(filter);
 }
 
 bool mqtt_filter_valid(struct sl_bytes filter)
 {
     if (filter.n == 0 || !sl_utf8_valid(filter))
         return false;
-    if (mqtt_filter_is_shared(filter))
-        return shared_parts_valid(sl_bytes_of(filter.p + SHARE_BYTES, filter.n - SHARE_BYTES));
-    return wildcards_stand_alone(filter);
+    return mqtt_filter_is_shared(filter) ? shared_parts_valid(filter)
+                                         : wildcards_stand_alone(filter);
 }

@@ -3,9 +3,10 @@
 #include "session.h"
 
 #include "core/alloc.h"
+#include "out_aliases.h"
+#include "packets.h"
 
-#define OUTPUT_MAX_BYTES (1024u * 1024u) /* then the client does not read, and is let go */
-#define IDLE_MS          5000u           /* unused memory is given back after this silence */
+#define IDLE_MS 5000u /* unused memory is given back after this silence */
 
 _Static_assert(sizeof(struct mqtt_session) <= 200, "an idle session is small");
 
@@ -16,7 +17,6 @@ static struct proto_session *session_new(const struct proto_config *cfg, uint64_
     s->cfg = cfg;
     s->heard_ms = now_ms;
     s->close_at_ms = cfg->connect_timeout_ms == 0 ? UINT64_MAX : now_ms + cfg->connect_timeout_ms;
-    sl_buf_init(&s->out, OUTPUT_MAX_BYTES);
     return (struct proto_session *)s;
 }
 
@@ -29,7 +29,8 @@ static void session_free(struct proto_session *p)
     sl_buf_fini(&s->out);
     mqtt_ring_free(s->ring);
     mqtt_aliases_free(s->aliases);
-    sl_free(s->headers);
+    mqtt_out_aliases_free(s->out_aliases);
+    sl_free(s->lists);
     sl_free(s);
 }
 
@@ -45,23 +46,10 @@ static bool on_release(struct mqtt_session *s, struct mqtt_frame *f, struct prot
     uint32_t token = mqtt_owe(s, MQTT_PUBCOMP, ack.packet_id);
     if (token == 0)
         return false;
-    *ev = (struct proto_event){ .kind = PROTO_RELEASE, .token = token };
+    ev->kind = PROTO_RELEASE;
+    ev->token = token;
     ev->u.packet_id = ack.packet_id;
     return true;
-}
-
-/* This server sends no PUBLISH yet, so that these answer nothing. A PUBACK and
- * a PUBCOMP are what an earlier connection may have left over; a PUBREC is let
- * go with a PUBREL, so that its client can forget the id (section 4.3.3). */
-static void on_stray_ack(struct mqtt_session *s, struct mqtt_frame *f)
-{
-    struct mqtt_ack ack;
-    if (mqtt_decode_ack(f, &ack) != SL_OK) {
-        mqtt_fail_frame(s, f);
-        return;
-    }
-    if (f->type == MQTT_PUBREC && ack.reason < MQTT_UNSPECIFIED_ERROR)
-        mqtt_send_ack(s, MQTT_PUBREL, ack.packet_id, MQTT_PACKET_ID_NOT_FOUND);
 }
 
 static void on_ping(struct mqtt_session *s, struct mqtt_frame *f)
@@ -131,14 +119,11 @@ static bool dispatch(struct mqtt_session *s, struct mqtt_frame *f, struct proto_
     case MQTT_PUBACK:
     case MQTT_PUBREC:
     case MQTT_PUBCOMP:
-        on_stray_ack(s, f);
-        return false;
+        return mqtt_on_settle(s, f, ev);
     case MQTT_SUBSCRIBE:
-        mqtt_on_subscribe(s, f);
-        return false;
+        return mqtt_on_subscribe(s, f, ev);
     case MQTT_UNSUBSCRIBE:
-        mqtt_on_unsubscribe(s, f);
-        return false;
+        return mqtt_on_unsubscribe(s, f, ev);
     case MQTT_AUTH:
         on_auth(s, f);
         return false;
@@ -189,7 +174,7 @@ static bool wait_for_verdict(struct mqtt_session *s, struct proto_event *ev)
     mqtt_hold((struct proto_session *)s);
     if (sl_buf_len(&s->part) <= s->cfg->partial_packet)
         return false;
-    mqtt_close(s, "too_much_before_authentication");
+    mqtt_fail(s, MQTT_QUOTA_EXCEEDED, "too_much_before_authentication");
     return next_close(s, ev);
 }
 
@@ -266,7 +251,7 @@ static bool can_trim(const struct mqtt_session *s)
 {
     bool spare_ring = s->ring != NULL && mqtt_ring_count(s->ring) == 0;
     bool spare_output = s->out.p != NULL && sl_buf_len(&s->out) == 0;
-    return spare_ring || spare_output || s->headers != NULL;
+    return spare_ring || spare_output || s->lists != NULL;
 }
 
 static void trim(struct mqtt_session *s)
@@ -277,9 +262,32 @@ static void trim(struct mqtt_session *s)
     }
     if (sl_buf_len(&s->out) == 0)
         sl_buf_fini(&s->out);
-    sl_free(s->headers);
-    s->headers = NULL;
-    s->headers_cap = 0;
+    sl_free(s->lists);
+    s->lists = NULL;
+    s->lists_bytes = 0;
+}
+
+static uint64_t later(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+static uint64_t sweep_at(const struct mqtt_session *s)
+{
+    return later(s->heard_ms, s->swept_ms) + IDLE_MS;
+}
+
+/* Deliveries come without the time, so that a session that only listens is
+ * seen to be busy here. */
+static void sweep(struct mqtt_session *s, uint64_t now_ms)
+{
+    if (now_ms < sweep_at(s))
+        return;
+    if (s->delivered_lately)
+        s->swept_ms = now_ms;
+    else
+        trim(s);
+    s->delivered_lately = false;
 }
 
 static void check_silence(struct mqtt_session *s, uint64_t now_ms)
@@ -305,8 +313,7 @@ static void session_tick(struct proto_session *p, uint64_t now_ms)
         mqtt_fail(s, s->close_reason, mqtt_reason_word(s->close_reason));
     else
         mqtt_close(s, "connect_timeout");
-    if (now_ms >= s->heard_ms + IDLE_MS)
-        trim(s);
+    sweep(s, now_ms);
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)
@@ -319,7 +326,7 @@ static uint64_t session_deadline(const struct proto_session *p)
     const struct mqtt_session *s = const_session_of(p);
     if (mqtt_over(s))
         return UINT64_MAX;
-    uint64_t trim_at = can_trim(s) ? s->heard_ms + IDLE_MS : UINT64_MAX;
+    uint64_t trim_at = can_trim(s) ? sweep_at(s) : UINT64_MAX;
     return earlier(earlier(s->close_at_ms, silence_deadline(s)), trim_at);
 }
 
@@ -351,6 +358,11 @@ const struct protocol mqtt_protocol = {
     .over = session_over,
     .connected = mqtt_connected,
     .answer = mqtt_answer,
+    .granted = mqtt_granted,
+    .packets_new = mqtt_packets_new,
+    .packets_free = mqtt_packets_free,
+    .deliver = mqtt_deliver,
+    .release = mqtt_release,
     .shutdown = session_shutdown,
     .output = session_output,
     .tick = session_tick,

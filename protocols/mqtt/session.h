@@ -5,8 +5,8 @@
  *         └──────────────────────────┴────────────┬────────────┘
  *                                              CLOSING ──PROTO_CLOSE given out──▶ CLOSED
  *
- * An idle session is this struct and nothing else: input, output, ring,
- * aliases and headers are allocated when used and given back when idle. */
+ * An idle session is this struct and, where the client uses them, its aliases:
+ * input, output, ring and lists are allocated when used and given back when idle. */
 #ifndef MQTT_SESSION_H
 #define MQTT_SESSION_H
 
@@ -17,6 +17,7 @@
 enum mqtt_state { MQTT_AWAIT_CONNECT, MQTT_AWAIT_VERDICT, MQTT_OPEN, MQTT_CLOSING, MQTT_CLOSED };
 
 struct mqtt_aliases;
+struct mqtt_out_aliases;
 
 struct mqtt_session {
     const struct protocol *protocol;
@@ -25,21 +26,28 @@ struct mqtt_session {
     struct sl_buf part; /* what has to outlive the fed view; read before `in` */
     struct sl_buf out;
     struct mqtt_ring *ring;
-    struct mqtt_aliases *aliases;
-    struct message_header *headers; /* of the last PUBLISH */
-    const char *close_word;         /* once CLOSING */
+    struct mqtt_aliases *aliases;         /* the client's */
+    struct mqtt_out_aliases *out_aliases; /* ours */
+    void *lists;                          /* what the last packet repeats: headers or filters */
+    const char *close_word;               /* once CLOSING */
     uint64_t heard_ms;
+    uint64_t swept_ms;    /* when unused memory was looked for, and there was none */
     uint64_t close_at_ms; /* connect timeout, reject grace; UINT64_MAX: none */
     uint32_t client_max_packet;
-    uint32_t headers_cap;
-    uint16_t keep_alive_s;   /* in force; 0: none */
-    uint16_t publishes_open; /* MQTT 5: QoS 1 and 2 without PUBACK or PUBCOMP */
-    uint8_t state;           /* enum mqtt_state */
-    uint8_t version;         /* enum mqtt_version, of the CONNECT */
-    uint8_t close_reason;    /* of the reject grace */
+    uint32_t lists_bytes;
+    uint16_t keep_alive_s;     /* in force; 0: none */
+    uint16_t publishes_open;   /* MQTT 5: QoS 1 and 2 without PUBACK or PUBCOMP */
+    uint16_t client_alias_max; /* topic aliases that we may set */
+    uint8_t state;             /* enum mqtt_state */
+    uint8_t version;           /* enum mqtt_version, of the CONNECT */
+    uint8_t close_reason;      /* of the reject grace */
     bool paused;
     bool silence_from_now; /* the keep-alive clock starts at the next tick */
-    bool id_was_empty, keep_alive_capped, expiry_capped, expiry_was_zero;
+    bool delivered_lately; /* since unused memory was looked for */
+    bool delivers : 1;     /* something was delivered on this connection */
+    bool id_was_empty : 1, keep_alive_capped : 1, expiry_capped : 1, expiry_was_zero : 1;
+    bool wants_reasons : 1;  /* Request Problem Information of a CONNECT that was read */
+    bool wants_response : 1; /* Request Response Information */
 };
 
 static inline bool mqtt_over(const struct mqtt_session *s)
@@ -65,15 +73,25 @@ uint32_t mqtt_packet_limit(const struct proto_config *cfg);
 
 /* ---- output and answers ---- */
 
-/* Appends to the output; what the client said is too large for it is left out
- * [MQTT-3.1.2-24]. */
+/* What the client said is too large for it is not sent [MQTT-3.1.2-24]. */
+static inline bool mqtt_client_takes(const struct mqtt_session *s, size_t n)
+{
+    return s->client_max_packet == 0 || n <= s->client_max_packet;
+}
+
+/* Appends to the output; what is too large for the client is left out. */
 void mqtt_send(struct mqtt_session *s, struct sl_bytes packet);
-/* A short PUBACK, PUBREC, PUBREL or PUBCOMP. */
+/* PUBACK, PUBREC, PUBREL or PUBCOMP, in the shortest form. */
 void mqtt_send_ack(struct mqtt_session *s, enum mqtt_type type, uint16_t packet_id, uint8_t reason);
-/* Sends a whole packet after the answers that are owed before it. */
-void mqtt_send_in_order(struct mqtt_session *s, struct sl_bytes packet);
+/* CONNACK or DISCONNECT of MQTT 5: `head` is what stands before its
+ * properties, the word is told to who wants reasons. */
+void mqtt_send_reason(struct mqtt_session *s, enum mqtt_type type, struct sl_bytes head,
+                      const char *word);
 /* Takes a slot for a frame; 0: the connection was closed, it owes too much. */
 uint32_t mqtt_owe(struct mqtt_session *s, enum mqtt_type type, uint16_t packet_id);
+/* The same for a SUBSCRIBE or UNSUBSCRIBE, whose answer has a code for each of
+ * n filters. */
+uint32_t mqtt_owe_codes(struct mqtt_session *s, enum mqtt_type type, uint16_t packet_id, size_t n);
 /* Answers a slot at once, from inside. */
 void mqtt_settle(struct mqtt_session *s, uint32_t token, uint8_t reason);
 void mqtt_answer(struct proto_session *p, uint32_t token, enum proto_result r, uint64_t now_ms);
@@ -91,14 +109,26 @@ bool mqtt_on_connect(struct mqtt_session *s, struct mqtt_frame *f, struct proto_
 void mqtt_connected(struct proto_session *p, const struct proto_connected *a);
 /* CONNACK without properties, then the end. */
 void mqtt_refuse_connect(struct mqtt_session *s, uint8_t code, const char *word);
-/* User properties in an array that the session keeps while it is busy; NULL
- * when there are none. Lives until the next packet. */
+/* Memory for what a packet repeats, kept while the session is busy. Its
+ * content lives until the next packet. */
+void *mqtt_lists(struct mqtt_session *s, size_t bytes);
+/* User properties in an array of mqtt_lists(); NULL when there are none. */
 const struct message_header *mqtt_unpack_headers(struct mqtt_session *s,
                                                  const struct mqtt_props *props);
 bool mqtt_on_publish(struct mqtt_session *s, struct mqtt_frame *f, struct proto_event *ev);
 void mqtt_aliases_free(struct mqtt_aliases *aliases);
-void mqtt_on_subscribe(struct mqtt_session *s, struct mqtt_frame *f);
-void mqtt_on_unsubscribe(struct mqtt_session *s, struct mqtt_frame *f);
+bool mqtt_on_subscribe(struct mqtt_session *s, struct mqtt_frame *f, struct proto_event *ev);
+bool mqtt_on_unsubscribe(struct mqtt_session *s, struct mqtt_frame *f, struct proto_event *ev);
+void mqtt_granted(struct proto_session *p, uint32_t token, const enum proto_grant *grants,
+                  uint32_t n);
+/* PUBACK, PUBREC, PUBCOMP. */
+bool mqtt_on_settle(struct mqtt_session *s, struct mqtt_frame *f, struct proto_event *ev);
+
+/* ---- deliveries ---- */
+
+enum proto_delivered mqtt_deliver(struct proto_session *p, const struct proto_delivery *d,
+                                  struct proto_packets *packets);
+void mqtt_release(struct proto_session *p, uint16_t packet_id, bool known);
 
 static inline struct mqtt_session *mqtt_session_of(struct proto_session *p)
 {

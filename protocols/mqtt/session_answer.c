@@ -5,43 +5,114 @@
 #include "session.h"
 
 /* A client of 3.1.1 may have as many PUBRELs under way as there are ids. */
-#define SLOTS_MAX       (2u * 65536u)
-#define LATER_MAX_BYTES 65536u
+#define SLOTS_MAX (2u * 65536u)
+/* Answers that a client may leave unread. */
+#define OUTPUT_MAX_BYTES (1024u * 1024u)
+/* What SUBACK and UNSUBACK have beside their codes, a reason string included. */
+#define CODES_EXTRA_BYTES 64u
+#define CODES_MAX_BYTES   65536u          /* of one of them */
+#define LATER_MAX_BYTES   (1024u * 1024u) /* of all that wait */
 
 /* ---- sending ---- */
 
 static uint8_t *reserve(struct mqtt_session *s, size_t n)
 {
-    if (s->client_max_packet != 0 && n > s->client_max_packet)
-        return NULL;
     uint8_t *p = sl_buf_reserve(&s->out, n);
-    if (p == NULL)
-        mqtt_close(s, "client_does_not_read");
+    SL_ASSERT(p != NULL); /* the buffer has no maximum of its own */
     return p;
+}
+
+/* What is delivered is bounded by who delivers, at a little and one packet
+ * more: a client that reads it slowly is still one that reads. */
+SL_NOINLINE static bool reads_at_all(struct mqtt_session *s, size_t n)
+{
+    size_t most = OUTPUT_MAX_BYTES + (s->delivers ? mqtt_packet_limit(s->cfg) : 0u);
+    if (sl_buf_len(&s->out) + n <= most)
+        return true;
+    mqtt_fail(s, MQTT_QUOTA_EXCEEDED, "client_does_not_read");
+    return false;
+}
+
+static inline bool reads(struct mqtt_session *s, size_t n)
+{
+    return SL_LIKELY(sl_buf_len(&s->out) + n <= OUTPUT_MAX_BYTES) || reads_at_all(s, n);
 }
 
 void mqtt_send(struct mqtt_session *s, struct sl_bytes packet)
 {
-    uint8_t *p = reserve(s, packet.n);
-    if (p == NULL)
+    if (!mqtt_client_takes(s, packet.n) || !reads(s, packet.n))
         return;
-    sl_wr_bytes(p, packet);
+    sl_wr_bytes(reserve(s, packet.n), packet);
     sl_buf_commit(&s->out, packet.n);
+}
+
+/* A reason string with its property length; the words are short. */
+static uint8_t *put_reason_string(uint8_t *p, struct sl_bytes word)
+{
+    p = sl_wr_u8(p, (uint8_t)(word.n + 3));
+    p = sl_wr_u8(p, MQTT_PROP_REASON_STRING);
+    p = sl_wr_u16be(p, (uint16_t)word.n);
+    return sl_wr_bytes(p, word);
+}
+
+#define REASON_STRING_EXTRA 4u /* bytes over its word */
+
+/* Head, then the word where the client asks for words and can take so many
+ * bytes: [MQTT-3.1.2-29], [MQTT-3.2.2-19], [MQTT-3.4.2-2], [MQTT-3.14.2-3] and
+ * their siblings. `empty_block`: without it a property length of 0 stands there. */
+static void put_explained(struct mqtt_session *s, uint8_t first, struct sl_bytes head,
+                          const char *text, bool empty_block)
+{
+    struct sl_bytes word = sl_str(text);
+    size_t body = head.n + REASON_STRING_EXTRA + word.n;
+    bool explain = s->wants_reasons && mqtt_client_takes(s, 2 + body);
+    if (!explain)
+        body = head.n + empty_block;
+    if (!mqtt_client_takes(s, 2 + body))
+        return;
+    SL_ASSERT(body < 0x80);
+    uint8_t *p = reserve(s, 2 + body);
+    p = sl_wr_u8(p, first);
+    p = sl_wr_u8(p, (uint8_t)body);
+    p = sl_wr_bytes(p, head);
+    if (explain)
+        put_reason_string(p, word);
+    else if (empty_block)
+        sl_wr_u8(p, 0);
+    sl_buf_commit(&s->out, 2 + body);
+}
+
+void mqtt_send_reason(struct mqtt_session *s, enum mqtt_type type, struct sl_bytes head,
+                      const char *word)
+{
+    put_explained(s, (uint8_t)((unsigned)type << 4), head, word, type == MQTT_CONNACK);
+}
+
+/* Of MQTT 5, with a reason. */
+SL_NOINLINE static void send_reasoned_ack(struct mqtt_session *s, uint8_t first, uint16_t packet_id,
+                                          uint8_t reason)
+{
+    uint8_t packet[5] = { first, 3, (uint8_t)(packet_id >> 8), (uint8_t)packet_id, reason };
+    if (reason < MQTT_UNSPECIFIED_ERROR)
+        mqtt_send(s, sl_bytes_of(packet, sizeof packet));
+    else if (reads(s, sizeof packet))
+        put_explained(s, first, sl_bytes_of(packet + 2, 3), mqtt_reason_word(reason), false);
 }
 
 void mqtt_send_ack(struct mqtt_session *s, enum mqtt_type type, uint16_t packet_id, uint8_t reason)
 {
-    bool short_form = s->version != MQTT_V5 || reason == MQTT_SUCCESS;
-    size_t n = short_form ? 4 : 5;
-    uint8_t *p = reserve(s, n);
-    if (p == NULL)
+    uint8_t first = (uint8_t)((unsigned)type << 4 | (type == MQTT_PUBREL ? 2u : 0));
+    if (reason != MQTT_SUCCESS && s->version == MQTT_V5) {
+        send_reasoned_ack(s, first, packet_id, reason);
         return;
-    p = sl_wr_u8(p, (uint8_t)((unsigned)type << 4 | (type == MQTT_PUBREL ? 2u : 0)));
-    p = sl_wr_u8(p, (uint8_t)(n - 2));
-    p = sl_wr_u16be(p, packet_id);
-    if (!short_form)
-        sl_wr_u8(p, reason);
-    sl_buf_commit(&s->out, n);
+    }
+    if (!mqtt_client_takes(s, 4) || !reads(s, 4))
+        return;
+    uint8_t *p = reserve(s, 4);
+    p = sl_wr_u8(p, first);
+    p = sl_wr_u8(p, 2);
+    (void)sl_wr_u16be(p, packet_id);
+    sl_buf_commit(&s->out, 4);
 }
 
 /* ---- the end ---- */
@@ -59,10 +130,11 @@ void mqtt_close(struct mqtt_session *s, const char *word)
 
 void mqtt_fail(struct mqtt_session *s, enum mqtt_reason reason, const char *word)
 {
+    uint8_t code = (uint8_t)reason;
     if (s->version == MQTT_V5 && s->state == MQTT_OPEN)
-        mqtt_send(s, sl_bytes_of((uint8_t[]){ MQTT_DISCONNECT << 4, 1, (uint8_t)reason }, 3));
+        mqtt_send_reason(s, MQTT_DISCONNECT, sl_bytes_of(&code, 1), word);
     else if (s->version == MQTT_V5 && !mqtt_over(s))
-        mqtt_refuse_connect(s, (uint8_t)reason, word);
+        mqtt_refuse_connect(s, code, word);
     mqtt_close(s, word);
 }
 
@@ -88,21 +160,14 @@ uint32_t mqtt_owe(struct mqtt_session *s, enum mqtt_type type, uint16_t packet_i
                           (struct mqtt_slot){ .type = (uint8_t)type, .value = packet_id });
 }
 
-void mqtt_send_in_order(struct mqtt_session *s, struct sl_bytes packet)
+uint32_t mqtt_owe_codes(struct mqtt_session *s, enum mqtt_type type, uint16_t packet_id, size_t n)
 {
-    if (mqtt_ring_count(s->ring) == 0) {
-        mqtt_send(s, packet);
-        return;
-    }
-    if (owes_too_much(s) || sl_buf_len(&s->ring->later) + packet.n > LATER_MAX_BYTES) {
-        mqtt_fail(s, MQTT_QUOTA_EXCEEDED, "too_many_unanswered");
-        return;
-    }
-    mqtt_ring_push(&s->ring, (struct mqtt_slot){ .type = MQTT_SUBACK,
-                                                 .state = MQTT_SLOT_READY,
-                                                 .value = (uint32_t)packet.n });
-    int err = sl_buf_append_bytes(&s->ring->later, packet);
-    SL_ASSERT(err == SL_OK);
+    size_t waiting = s->ring == NULL ? 0 : sl_buf_len(&s->ring->later);
+    size_t size = n + CODES_EXTRA_BYTES;
+    if (size <= CODES_MAX_BYTES && waiting + size <= LATER_MAX_BYTES)
+        return mqtt_owe(s, type, packet_id);
+    mqtt_fail(s, MQTT_QUOTA_EXCEEDED, "too_many_unanswered");
+    return 0;
 }
 
 static void send_later(struct mqtt_session *s, size_t n)
@@ -131,7 +196,7 @@ static void send_slot(struct mqtt_session *s, struct mqtt_slot slot)
 {
     if (slot.type == 0)
         return;
-    if (slot.type == MQTT_SUBACK) {
+    if (slot.type == MQTT_SUBACK || slot.type == MQTT_UNSUBACK) {
         send_later(s, slot.value);
         return;
     }
@@ -184,10 +249,23 @@ static const struct verdict verdicts[] = {
                               MQTT_SLOT_WITHHELD },
 };
 
+/* The codes were granted before; what is left to say is whether they hold. A
+ * client that cannot be told so in either version is let go after a while. */
+static void judge_codes(struct mqtt_slot *slot, enum proto_result r)
+{
+    SL_ASSERT(slot->encoded && (r == PROTO_ACCEPTED || r == PROTO_REFUSED_STORE));
+    slot->reason = MQTT_IMPLEMENTATION_ERROR;
+    slot->state = r == PROTO_ACCEPTED ? MQTT_SLOT_READY : MQTT_SLOT_WITHHELD;
+}
+
 static void judge(const struct mqtt_session *s, struct mqtt_slot *slot, enum proto_result r)
 {
     const struct verdict *v = &verdicts[r];
     bool releasing = slot->type == MQTT_PUBCOMP;
+    if (slot->type == MQTT_SUBACK || slot->type == MQTT_UNSUBACK) {
+        judge_codes(slot, r);
+        return;
+    }
     slot->reason = releasing ? v->release : v->publish;
     slot->state = MQTT_SLOT_READY;
     if (s->version == MQTT_V311)
@@ -234,7 +312,7 @@ void mqtt_answer(struct proto_session *p, uint32_t token, enum proto_result r, u
         return;
     }
     struct mqtt_slot *slot = mqtt_ring_at(s->ring, token);
-    SL_ASSERT(slot != NULL && slot->state == MQTT_SLOT_WAITING && slot->type != MQTT_SUBACK);
+    SL_ASSERT(slot != NULL && slot->state == MQTT_SLOT_WAITING);
     judge(s, slot, r);
     if (slot->state == MQTT_SLOT_WITHHELD || slot->state == MQTT_SLOT_CLOSE)
         plan_close(s, slot->reason, now_ms);

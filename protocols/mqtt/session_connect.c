@@ -1,14 +1,16 @@
 /* The first packet, and our answer to it. */
+#include "mqtt/names.h"
 #include "session.h"
 
 /* ---- refusing ---- */
 
 void mqtt_refuse_connect(struct mqtt_session *s, uint8_t code, const char *word)
 {
-    uint8_t packet[] = { MQTT_CONNACK << 4, 3, 0, code, 0 };
-    bool v5 = s->version == MQTT_V5;
-    packet[1] = v5 ? 3 : 2; /* 3.1.1 has no property length */
-    mqtt_send(s, sl_bytes_of(packet, v5 ? 5 : 4));
+    uint8_t packet[] = { MQTT_CONNACK << 4, 2, 0, code }; /* never a session present */
+    if (s->version == MQTT_V5)
+        mqtt_send_reason(s, MQTT_CONNACK, sl_bytes_of(packet + 2, 2), word);
+    else
+        mqtt_send(s, sl_bytes_of(packet, sizeof packet));
     mqtt_close(s, word);
 }
 
@@ -59,10 +61,11 @@ static void remember(struct mqtt_session *s, const struct mqtt_connect *c)
     s->expiry_was_zero = asked == 0;
     s->expiry_capped = capped_expiry(s, asked) != asked;
     s->id_was_empty = c->client_id.n == 0;
-    s->client_max_packet =
-        c->version == MQTT_V5 ? mqtt_props_number(&c->props, MQTT_PROP_MAXIMUM_PACKET_SIZE, 0) : 0;
-    s->close_at_ms = UINT64_MAX; /* the client did its part in time */
-    s->state = MQTT_AWAIT_VERDICT;
+    const struct mqtt_props *props = &c->props; /* 3.1.1: none */
+    s->client_max_packet = mqtt_props_number(props, MQTT_PROP_MAXIMUM_PACKET_SIZE, 0);
+    s->client_alias_max = (uint16_t)mqtt_props_number(props, MQTT_PROP_TOPIC_ALIAS_MAXIMUM, 0);
+    s->wants_reasons = mqtt_props_number(props, MQTT_PROP_REQUEST_PROBLEM_INFO, 1) != 0;
+    s->wants_response = mqtt_props_number(props, MQTT_PROP_REQUEST_RESPONSE_INFO, 0) != 0;
 }
 
 static void fill_will(struct mqtt_session *s, const struct mqtt_will *will,
@@ -97,9 +100,26 @@ static void fill_event(struct mqtt_session *s, const struct mqtt_connect *c, str
         .username = c->username,
         .password = c->password,
         .protocol = c->version == MQTT_V5 ? MESSAGE_MQTT5 : MESSAGE_MQTT3,
+        .receive_maximum =
+            (uint16_t)mqtt_props_number(&c->props, MQTT_PROP_RECEIVE_MAXIMUM, UINT16_MAX),
     };
     if (c->has_will)
         fill_will(s, &c->will, &ev->u.connect);
+}
+
+/* False: it was refused. */
+static bool acceptable(struct mqtt_session *s, const struct mqtt_connect *c)
+{
+    if (c->has_will && c->will.props.n_user > UINT16_MAX)
+        mqtt_fail(s, MQTT_QUOTA_EXCEEDED, "too_many_user_properties");
+    else if (mqtt_props_has(&c->props, MQTT_PROP_AUTH_METHOD)) /* [MQTT-4.12.0-1] */
+        mqtt_fail(s, MQTT_BAD_AUTHENTICATION_METHOD, "bad_authentication_method");
+    else if (c->has_will && c->will.retain && c->version == MQTT_V5 && !s->cfg->retain_available)
+        mqtt_fail(s, MQTT_RETAIN_NOT_SUPPORTED, "retain_not_supported"); /* [MQTT-3.2.2-13] */
+    else if (c->version == MQTT_V311 && c->client_id.n == 0 && !c->clean_start)
+        mqtt_refuse_connect(s, MQTT_RETURN_ID_REJECTED,
+                            "client_identifier_not_valid"); /* [MQTT-3.1.3-8] */
+    return !mqtt_over(s);
 }
 
 bool mqtt_on_connect(struct mqtt_session *s, struct mqtt_frame *f, struct proto_event *ev)
@@ -110,19 +130,11 @@ bool mqtt_on_connect(struct mqtt_session *s, struct mqtt_frame *f, struct proto_
         return false;
     }
     s->version = c.version;
-    if (c.has_will && c.will.props.n_user > UINT16_MAX) {
-        mqtt_fail(s, MQTT_QUOTA_EXCEEDED, "too_many_user_properties");
-        return false;
-    }
-    if (mqtt_props_has(&c.props, MQTT_PROP_AUTH_METHOD)) { /* [MQTT-4.12.0-1] */
-        mqtt_fail(s, MQTT_BAD_AUTHENTICATION_METHOD, "bad_authentication_method");
-        return false;
-    }
-    if (c.version == MQTT_V311 && c.client_id.n == 0 && !c.clean_start) { /* [MQTT-3.1.3-8] */
-        mqtt_refuse_connect(s, MQTT_RETURN_ID_REJECTED, "client_identifier_not_valid");
-        return false;
-    }
     remember(s, &c);
+    if (!acceptable(s, &c))
+        return false;
+    s->close_at_ms = UINT64_MAX; /* the client did its part in time */
+    s->state = MQTT_AWAIT_VERDICT;
     fill_event(s, &c, ev);
     return true;
 }
@@ -139,9 +151,8 @@ static void put_capabilities(const struct mqtt_session *s, struct mqtt_props *pr
     mqtt_props_set_number(props, MQTT_PROP_MAXIMUM_PACKET_SIZE, mqtt_packet_limit(cfg));
     if (cfg->topic_alias_max > 0)
         mqtt_props_set_number(props, MQTT_PROP_TOPIC_ALIAS_MAXIMUM, cfg->topic_alias_max);
-    mqtt_props_set_number(props, MQTT_PROP_WILDCARD_AVAILABLE, 0);
-    mqtt_props_set_number(props, MQTT_PROP_SUBSCRIPTION_IDS_AVAILABLE, 0);
-    mqtt_props_set_number(props, MQTT_PROP_SHARED_AVAILABLE, 0);
+    if (!cfg->retain_available)
+        mqtt_props_set_number(props, MQTT_PROP_RETAIN_AVAILABLE, 0);
 }
 
 /* What the client asked for and gets otherwise. */
@@ -156,17 +167,47 @@ static void put_changes(const struct mqtt_session *s, struct sl_bytes client_id,
         mqtt_props_set_number(props, MQTT_PROP_SESSION_EXPIRY, s->cfg->session_expiry_max_s);
 }
 
-static void welcome(struct mqtt_session *s, const struct proto_connected *a)
+/* The configured text with the client id for each `%c`. */
+static void expand(struct sl_buf *out, const char *text, struct sl_bytes client_id)
+{
+    while (*text != 0) {
+        bool id = text[0] == '%' && text[1] == 'c';
+        int err = sl_buf_append_bytes(out, id ? client_id : sl_bytes_of(text, 1));
+        SL_ASSERT(err == SL_OK);
+        text += id ? 2 : 1;
+    }
+}
+
+/* Only for who asks [MQTT-3.1.2-28]. A client id can make it what no response
+ * topic begins with; then it is left out. */
+static void put_response_information(const struct mqtt_session *s, struct sl_bytes client_id,
+                                     struct mqtt_props *props, struct sl_buf *text)
+{
+    if (!s->wants_response || s->cfg->response_information == NULL)
+        return;
+    expand(text, s->cfg->response_information, client_id);
+    if (sl_buf_len(text) <= UINT16_MAX && mqtt_topic_valid(sl_buf_view(text)))
+        mqtt_props_set_string(props, MQTT_PROP_RESPONSE_INFO, sl_buf_view(text));
+}
+
+static void put_connack(struct mqtt_session *s, const struct proto_connected *a)
 {
     struct mqtt_connack ack = { .session_present = a->session_present, .code = MQTT_SUCCESS };
+    struct sl_buf text = { 0 };
     mqtt_props_init(&ack.props);
     put_capabilities(s, &ack.props);
     put_changes(s, a->client_id, &ack.props);
-    size_t before = sl_buf_len(&s->out);
+    put_response_information(s, a->client_id, &ack.props, &text);
     int err = mqtt_encode_connack(&s->out, s->version, &ack);
-    SL_ASSERT(err == SL_OK); /* the output is empty and the id at most 64 KiB */
-    size_t size = sl_buf_len(&s->out) - before;
-    if (s->client_max_packet == 0 || size <= s->client_max_packet) {
+    SL_ASSERT(err == SL_OK); /* each string is at most 64 KiB */
+    sl_buf_fini(&text);
+}
+
+static void welcome(struct mqtt_session *s, const struct proto_connected *a)
+{
+    SL_ASSERT(sl_buf_len(&s->out) == 0);
+    put_connack(s, a);
+    if (mqtt_client_takes(s, sl_buf_len(&s->out))) {
         s->state = MQTT_OPEN;
         return;
     }

@@ -91,6 +91,12 @@ static bool within_limits(struct mqtt_session *s, const struct mqtt_publish *p)
         mqtt_fail(s, MQTT_QUOTA_EXCEEDED, "too_many_user_properties");
         return false;
     }
+    /* Section 3.2.2.3.5: said in CONNACK; 3.1.1 cannot be told, and its message
+     * is published without being retained. */
+    if (p->retain && s->version == MQTT_V5 && !s->cfg->retain_available) {
+        mqtt_fail(s, MQTT_RETAIN_NOT_SUPPORTED, "retain_not_supported");
+        return false;
+    }
     return true;
 }
 
@@ -110,7 +116,8 @@ static bool within_receive_maximum(struct mqtt_session *s, const struct mqtt_pub
 
 static bool format_holds(const struct mqtt_publish *p)
 {
-    return p->props.present == 0 || mqtt_props_number(&p->props, MQTT_PROP_PAYLOAD_FORMAT, 0) == 0 ||
+    return p->props.present == 0 ||
+           mqtt_props_number(&p->props, MQTT_PROP_PAYLOAD_FORMAT, 0) == 0 ||
            sl_utf8_valid_nul(p->payload);
 }
 
@@ -134,21 +141,27 @@ static void refuse_format(struct mqtt_session *s, const struct mqtt_publish *p)
 
 /* ---- the event ---- */
 
+void *mqtt_lists(struct mqtt_session *s, size_t bytes)
+{
+    if (bytes > s->lists_bytes) {
+        s->lists = sl_realloc(s->lists, bytes);
+        s->lists_bytes = (uint32_t)bytes;
+    }
+    return s->lists;
+}
+
 const struct message_header *mqtt_unpack_headers(struct mqtt_session *s,
                                                  const struct mqtt_props *props)
 {
     if (props->n_user == 0)
         return NULL;
-    if (props->n_user > s->headers_cap) {
-        s->headers = sl_realloc(s->headers, props->n_user * sizeof s->headers[0]);
-        s->headers_cap = props->n_user;
-    }
+    struct message_header *headers = mqtt_lists(s, props->n_user * sizeof headers[0]);
     size_t pos = 0;
     uint32_t n = 0;
-    while (n < props->n_user && mqtt_props_next_user(props, &pos, &s->headers[n]))
+    while (n < props->n_user && mqtt_props_next_user(props, &pos, &headers[n]))
         n++;
     SL_ASSERT(n == props->n_user);
-    return s->headers;
+    return headers;
 }
 
 static void fill_properties(struct mqtt_session *s, const struct mqtt_props *props,

@@ -1,9 +1,10 @@
 /* What the store reads back from disk besides messages: an entry's value, its
- * failure history, a session's record. The first byte chooses. Whatever is
+ * failure history, the records of a session, a subscription, a will, a copy. The first byte chooses. Whatever is
  * decoded must survive being written and read again. */
 #include <stdlib.h>
 
 #include "core/alloc.h"
+#include "store/copy.h"
 #include "store/entry.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -86,21 +87,57 @@ static void fuzz_session(struct sl_bytes in)
     sl_free(note);
 }
 
+static void fuzz_subscription(struct sl_bytes in)
+{
+    struct batch_subscription s, again;
+    if (batch_subscription_decode(in, &s) != SL_OK)
+        return;
+    must(s.qos <= 2 && s.filter.n > 0);
+    struct batch_note *note = batch_subscription_encode(&s);
+    must(batch_subscription_decode(sl_bytes_of(note->bytes, note->n), &again) == SL_OK);
+    must(again.qos == s.qos && again.no_local == s.no_local && again.retain_as_published == s.retain_as_published);
+    must(again.subscription_id == s.subscription_id && sl_bytes_eq(again.group, s.group) && sl_bytes_eq(again.filter, s.filter));
+    sl_free(note);
+}
+
+static void fuzz_will(struct sl_bytes in)
+{
+    struct batch_will w, again;
+    if (batch_will_decode(in, &w) != SL_OK)
+        return;
+    struct batch_note *note = batch_will_encode(&w);
+    must(batch_will_decode(sl_bytes_of(note->bytes, note->n), &again) == SL_OK);
+    must(again.has_expiry == w.has_expiry && again.delay_s == w.delay_s && again.expiry_ms == w.expiry_ms);
+    must(sl_bytes_eq(again.message, w.message));
+    sl_free(note);
+}
+
+static void fuzz_copy(struct sl_bytes in)
+{
+    struct store_copy c = { .session = 1 }, again = c;
+    if (store_copy_decode(in, &c) != SL_OK)
+        return;
+    must(c.ids.n % 4 == 0 && STORE_COPY_FIXED + c.ids.n <= in.n);
+    struct batch_op op = { .kind = BATCH_COPY, .state = c.state, .copy_flags = c.flags, .packet_id = c.packet_id };
+    op.note = sl_alloc(sizeof *op.note + c.ids.n);
+    op.note->n = (uint32_t)c.ids.n;
+    if (c.ids.n > 0)
+        memcpy(op.note->bytes, c.ids.p, c.ids.n);
+    size_t n = store_copy_bytes(&op);
+    uint8_t *value = sl_alloc(n);
+    store_copy_encode(&op, value);
+    must(store_copy_decode(sl_bytes_of(value, n), &again) == SL_OK);
+    must(again.state == c.state && again.flags == c.flags && again.packet_id == c.packet_id && sl_bytes_eq(again.ids, c.ids));
+    sl_free(value);
+    sl_free(op.note);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0)
         return 0;
     struct sl_bytes rest = sl_bytes_of(data + 1, size - 1);
-    switch (data[0] % 3) {
-    case 0:
-        fuzz_entry(rest);
-        break;
-    case 1:
-        fuzz_history(rest);
-        break;
-    default:
-        fuzz_session(rest);
-        break;
-    }
+    static void (*const kinds[])(struct sl_bytes in) = { fuzz_entry, fuzz_history, fuzz_session, fuzz_subscription, fuzz_will, fuzz_copy };
+    kinds[data[0] % SL_COUNT(kinds)](rest);
     return 0;
 }

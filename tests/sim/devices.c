@@ -159,7 +159,9 @@ static void come_back_early(struct device *d)
     note_leaving(d);
     sl_buf_fini(&d->rx);
     d->w->counts[SIM_TAKEOVERS]++;
+    uint64_t before = laws_taken(d->w);
     connect_mqtt(d);
+    laws_on_takeover(d, before);
 }
 
 /* ---- publishing ---- */

@@ -67,6 +67,14 @@ static void drop_session(struct disk *d, uint64_t number)
         sl_idmap_del(&d->qos2, number << 16 | id);
 }
 
+uint32_t disk_entries_of(const struct world *w, uint64_t id)
+{
+    uint32_t n = 0;
+    for (uint32_t q = 0; q < SIM_QUEUES; q++)
+        n += sl_idmap_get(&w->disk.entries, key_of(id, q)) != NULL;
+    return n;
+}
+
 static void drop_body(struct world *w, uint64_t id)
 {
     struct message *m = sl_idmap_del(&w->disk.bodies, id);
@@ -74,6 +82,8 @@ static void drop_body(struct world *w, uint64_t id)
         if (sl_idmap_get(&w->disk.entries, key_of(id, q)) != NULL)
             world_fail(w, "the body of %016" PRIx64 " is dropped although queue q%u needs it", id, q);
     }
+    if (disk_has_copy(w, id))
+        world_fail(w, "the body of %016" PRIx64 " is dropped although a session waits for it", id);
     if (m != NULL)
         message_unref(m);
 }
@@ -111,6 +121,7 @@ static void apply_op(struct world *w, const struct batch_op *op)
         break;
     case BATCH_SESSION_DROP:
         drop_session(d, op->id);
+        disk_records_apply(w, op);
         break;
     case BATCH_QOS2_ADD:
         sl_idmap_put(&d->qos2, op->id << 16 | op->packet_id, (void *)(uintptr_t)(op->id << 16 | op->packet_id));
@@ -126,7 +137,8 @@ static void apply_op(struct world *w, const struct batch_op *op)
     case BATCH_COPY_DROP:
     case BATCH_RETAIN:
     case BATCH_RETAIN_DROP:
-        break; /* no device subscribes, retains or leaves a will with its session */
+        disk_records_apply(w, op);
+        break;
     }
 }
 
@@ -143,7 +155,7 @@ static uint64_t fingerprint(const struct batch *b)
     uint64_t sum = b->n;
     for (uint32_t i = 0; i < b->n; i++) {
         const struct batch_op *op = &b->ops[i];
-        sum = sl_hash_u64(sum ^ op->id) + op->kind + op->queue * 16u + op->state * 256u + op->attempts * 4096u + (op->due_ms << 20);
+        sum = sl_hash_u64(sum ^ op->id) + op->kind + op->queue * 16u + op->state * 256u + op->attempts * 4096u + (op->due_ms << 20) + op->packet_id;
     }
     return sum;
 }
@@ -221,10 +233,11 @@ static void change_health(struct world *w)
     }
 }
 
-static bool has_bodies(const struct batch *b)
+static bool takes_in(const struct batch *b)
 {
     for (uint32_t i = 0; i < b->n; i++) {
-        if (b->ops[i].kind == BATCH_BODY)
+        uint8_t kind = b->ops[i].kind;
+        if (kind == BATCH_BODY || kind == BATCH_RETAIN || kind == BATCH_WILL || kind == BATCH_SUBSCRIPTION)
             return true;
     }
     return false;
@@ -246,7 +259,7 @@ void disk_step(struct world *w)
     int err = SL_OK;
     if (d->broken)
         err = SL_EIO;
-    else if (d->full && (has_bodies(b) || chance(w, 30)))
+    else if (d->full && (takes_in(b) || chance(w, 30)))
         err = SL_ENOSPC;
     if (err == SL_OK)
         apply(w, b);
@@ -309,6 +322,7 @@ void disk_restore(struct world *w)
         if (d->qos2.slots[i].value != NULL && hub_restore_qos2(w->hub, key >> 16, (uint16_t)key) != SL_OK)
             world_fail(w, "QoS 2 id %u of session %" PRIx64 " cannot be restored", (unsigned)(key & 0xFFFF), key >> 16);
     }
+    disk_records_restore(w);
 }
 
 static void free_values(struct sl_idmap *m, void (*release)(void *))
@@ -331,4 +345,5 @@ void disk_free(struct world *w)
     free_values(&w->disk.entries, sl_free);
     free_values(&w->disk.sessions, sl_free);
     sl_idmap_fini(&w->disk.qos2);
+    disk_records_free(&w->disk.of_subscribers);
 }

@@ -116,7 +116,7 @@ void laws_on_connack(struct world *w, struct device *d, bool present)
     d->session_stored = d->session_stored && present;
 }
 
-static uint64_t taken(const struct world *w)
+uint64_t laws_taken(const struct world *w)
 {
     return hub_counters(w->hub)->publishes_refused + world_accepted(w);
 }
@@ -125,13 +125,23 @@ static uint64_t taken(const struct world *w)
  * refused and counted. */
 void laws_on_loss(struct world *w, struct hub_client *c, uint32_t will)
 {
-    uint64_t before = taken(w);
+    uint64_t before = laws_taken(w);
     hub_client_closed(c);
     if (will == SIM_NO_UID || w->dying || uid_queues(w, &w->uids[will]) == 0)
         return;
     uid_sent(w, will);
-    if (taken(w) == before)
+    if (laws_taken(w) == before)
         world_fail(w, "the will u%08u is neither published nor counted", will);
+}
+
+/* Wills without a delay are published when the connection is taken over; when
+ * the newer one was refused, they still wait for the end of the older. */
+void laws_on_takeover(struct device *d, uint64_t taken_before)
+{
+    if (d->ghost == NULL || d->ghost_will == SIM_NO_UID || laws_taken(d->w) == taken_before)
+        return;
+    uid_sent(d->w, d->ghost_will);
+    d->ghost_will = SIM_NO_UID;
 }
 
 /* ---- 2. nothing leaves but by a counted exit; 5. bounded ---- */

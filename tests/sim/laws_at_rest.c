@@ -14,11 +14,9 @@ static void no_body_is_left_over(const struct world *w)
 {
     for (size_t i = 0; i < w->disk.bodies.cap; i++) {
         uint64_t id = w->disk.bodies.slots[i].key;
-        bool needed = w->disk.bodies.slots[i].value == NULL;
-        for (uint32_t q = 0; q < SIM_QUEUES && !needed; q++)
-            needed = sl_idmap_get(&w->disk.entries, id * SIM_QUEUES + q) != NULL;
+        bool needed = w->disk.bodies.slots[i].value == NULL || disk_entries_of(w, id) > 0 || disk_has_copy(w, id);
         if (!needed)
-            world_fail(w, "the body of %016" PRIx64 " stays on the disk and no queue needs it", id);
+            world_fail(w, "the body of %016" PRIx64 " stays on the disk and nobody needs it", id);
     }
 }
 

@@ -113,7 +113,7 @@ static void make_listeners(struct world *w)
     struct proto_config session = {
         .max_message = 4096, .partial_packet = 65536, .connect_timeout_ms = 10000, .reject_grace_ms = 1000,
         .receive_maximum = SIM_INFLIGHT, .topic_alias_max = 4, .max_headers = 32, .max_header_bytes = 1024,
-        .session_expiry_max_s = UINT32_MAX, .server_name = "sim",
+        .session_expiry_max_s = UINT32_MAX, .retain_available = true, .server_name = "sim",
     };
     w->mqtt = (struct hub_listener){ .protocol = &mqtt_protocol, .session = session, .park_max = 1 + pick(w, 40), .park_bytes = 16384, .meaning = true };
     w->stomp = w->mqtt;

@@ -97,11 +97,18 @@ struct device {
     struct sl_buf rx;   /* bytes from the gateway that are not a whole packet yet */
 };
 
+/* What subscribers need, as the batch said it: its note and message are the disk's own. */
+struct disk_records {
+    struct batch_op *ops;
+    size_t n, cap;
+};
+
 struct disk {
     struct sl_idmap bodies;   /* id → struct message */
     struct sl_idmap entries;  /* id * SIM_QUEUES + queue → struct disk_entry */
     struct sl_idmap sessions; /* number → struct batch_note */
     struct sl_idmap qos2;     /* session << 16 | packet id → itself */
+    struct disk_records of_subscribers; /* subscriptions, wills, copies, retained messages */
     uint64_t n_entries[SIM_QUEUES];
     struct batch *pending;
     uint64_t pending_is;
@@ -176,6 +183,13 @@ void disk_step(struct world *w);
 void disk_power_cut(struct world *w); /* the batch under way is there whole, or not at all */
 void disk_restore(struct world *w);
 void disk_free(struct world *w);
+/* How many queues have an entry of this message. */
+uint32_t disk_entries_of(const struct world *w, uint64_t id);
+/* disk_subscribers.c */
+void disk_records_apply(struct world *w, const struct batch_op *op);
+bool disk_has_copy(const struct world *w, uint64_t id);
+void disk_records_restore(struct world *w);
+void disk_records_free(struct disk_records *r);
 
 /* devices.c */
 void device_step(struct world *w, struct device *d);
@@ -202,6 +216,10 @@ void laws_after_step(struct world *w);
 void laws_on_ack(struct world *w, uint32_t uid);
 void laws_on_delivery(struct world *w, struct worker *k, const struct delivery *d);
 void laws_on_connack(struct world *w, struct device *d, bool present);
+/* Publishes that were accepted or refused so far. */
+uint64_t laws_taken(const struct world *w);
+/* The newer connection has sent its CONNECT. */
+void laws_on_takeover(struct device *d, uint64_t taken_before);
 /* Closes the connection for the hub. */
 void laws_on_loss(struct world *w, struct hub_client *c, uint32_t will);
 void law_accepted_is_kept(const struct world *w, uint32_t uid);

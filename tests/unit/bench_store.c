@@ -1,6 +1,7 @@
-/* How fast the store is on this machine: bench_store DIR [entries to load].
+/* How fast the store is on this machine: bench_store DIR [entries to load | copies].
  * Not a test. One sync per batch; at a depth of 100,000 messages of 300 bytes
- * n messages enter, the n oldest leave, or both. Only store_apply is timed. */
+ * n messages enter, the n oldest leave, or both. Only store_apply is timed.
+ * copies: messages enter for stored sessions, and leave when all have answered. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,16 +30,21 @@ static void must(int err, const char *what)
     exit(1);
 }
 
-static void enqueue(struct batch *b, uint64_t id)
+static struct message *add_body(struct batch *b, uint64_t id)
 {
     static uint8_t payload[300];
     struct message_parts parts = { .id = id, .protocol = MESSAGE_MQTT5, .qos = 1, .topic = sl_str("telemetry/device"),
                                    .payload = sl_bytes_of(payload, sizeof payload - 80) };
     struct batch_op *op = batch_add(b, BATCH_BODY);
-    struct message *m = message_new(&parts);
     op->id = id;
-    op->msg = m;
-    op = batch_add(b, BATCH_ENTRY);
+    op->msg = message_new(&parts);
+    return op->msg;
+}
+
+static void enqueue(struct batch *b, uint64_t id)
+{
+    struct message *m = add_body(b, id);
+    struct batch_op *op = batch_add(b, BATCH_ENTRY);
     op->id = id;
     op->queue = 1;
     op->msg = message_ref(m);
@@ -132,6 +138,83 @@ static void measure_all(struct store *st, struct batch *b, struct range *r, uint
         measure(st, b, r, &jobs[i], n);
 }
 
+/* ---- what waits for sessions ---- */
+
+#define COPIES_DEPTH 64u /* batches that wait */
+#define COMMITS 200u
+
+struct fan {
+    uint32_t messages, sessions; /* per batch; each message waits for so many */
+};
+
+/* Sessions come in no order: a fan-out follows the tree of subscriptions. */
+static uint64_t session_of(uint64_t id, uint32_t k, uint32_t sessions)
+{
+    return sessions == 1 ? 1 + id * 7919 % 1000 : 1 + (uint64_t)k * 7919 % sessions;
+}
+
+static void copies_enter(struct batch *b, uint64_t id, uint32_t sessions)
+{
+    (void)add_body(b, id);
+    for (uint32_t k = 0; k < sessions; k++) {
+        struct batch_op *op = batch_add(b, BATCH_COPY);
+        op->id = id;
+        op->session = session_of(id, k, sessions);
+        op->packet_id = 1;
+        op->copy_flags = 1;
+    }
+}
+
+static void copies_leave(struct batch *b, uint64_t id, uint32_t sessions)
+{
+    for (uint32_t k = 0; k < sessions; k++) {
+        struct batch_op *op = batch_add(b, BATCH_COPY_DROP);
+        op->id = id;
+        op->session = session_of(id, k, sessions);
+    }
+    batch_add(b, BATCH_BODY_DROP)->id = id;
+}
+
+static void tell_copies(const char *what, const struct fan *f, uint32_t *took)
+{
+    qsort(took, COMMITS, sizeof took[0], by_value);
+    uint64_t all_us = 0;
+    for (uint32_t i = 0; i < COMMITS; i++)
+        all_us += took[i];
+    printf("%-5s batch of %4" PRIu32 " x (1 body + %4" PRIu32 " copies): %9.0f copies/s, commit p50 %" PRIu32 " us, p99 %" PRIu32 " us\n", what,
+           f->messages, f->sessions, (double)f->messages * f->sessions * COMMITS / ((double)all_us / 1e6), took[COMMITS / 2], took[COMMITS * 99 / 100]);
+}
+
+static void measure_copies(struct store *st, struct batch *b, struct range *r, const struct fan *f)
+{
+    static uint32_t enter[COMMITS], leave[COMMITS];
+    for (uint32_t i = 0; i < COPIES_DEPTH + COMMITS; i++) {
+        for (uint32_t k = 0; k < f->messages; k++)
+            copies_enter(b, r->next++, f->sessions);
+        must(store_apply(st, b), "enter");
+        enter[i % COMMITS] = (uint32_t)b->took_us;
+        batch_reset(b);
+        if (i < COPIES_DEPTH)
+            continue;
+        for (uint32_t k = 0; k < f->messages; k++)
+            copies_leave(b, r->first++, f->sessions);
+        must(store_apply(st, b), "leave");
+        leave[i - COPIES_DEPTH] = (uint32_t)b->took_us;
+        batch_reset(b);
+    }
+    tell_copies("enter", f, enter);
+    tell_copies("leave", f, leave);
+    while (r->first < r->next) {
+        copies_leave(b, r->first++, f->sessions);
+        if (b->n < 4096 && r->first < r->next)
+            continue;
+        must(store_apply(st, b), "empty");
+        batch_reset(b);
+    }
+}
+
+/* ---- a start ---- */
+
 static int count_entry(void *arg, uint32_t queue, const struct queue_restored *r)
 {
     (void)queue;
@@ -140,18 +223,69 @@ static int count_entry(void *arg, uint32_t queue, const struct queue_restored *r
     return SL_OK;
 }
 
-static void measure_load(struct store *st)
+static int count_copy(void *arg, const struct store_copy *c)
+{
+    (void)c;
+    ++*(uint64_t *)arg;
+    return SL_OK;
+}
+
+static void measure_load(struct store *st, const char *what)
 {
     uint64_t n = 0, begin = now_us();
-    struct store_loader l = { .arg = &n, .entry = count_entry };
+    struct store_loader l = { .arg = &n, .entry = count_entry, .copy = count_copy };
     must(store_load(st, &l, NULL), "load");
-    printf("load %" PRIu64 " entries: %.3f s\n", n, (double)(now_us() - begin) / 1e6);
+    printf("load %" PRIu64 " %s: %.3f s\n", n, what, (double)(now_us() - begin) / 1e6);
+}
+
+static void add_sessions(struct store *st, struct batch *b)
+{
+    struct batch_session s = { .expiry_s = 60, .client_id = sl_str("device") };
+    for (uint64_t number = 1; number <= 1000; number++) {
+        struct batch_op *op = batch_add(b, BATCH_SESSION);
+        op->id = number;
+        op->note = batch_session_encode(&s);
+    }
+    must(store_apply(st, b), "sessions");
+    batch_reset(b);
+}
+
+static void measure_fans(struct store *st, struct batch *b, struct range *r)
+{
+    static const struct fan fans[] = { { 1, 1000 }, { 10, 100 }, { 1000, 1 } };
+    for (size_t i = 0; i < SL_COUNT(fans); i++)
+        measure_copies(st, b, r, &fans[i]);
+    add_sessions(st, b);
+    for (uint32_t i = 0; i < DEPTH; i++) {
+        copies_enter(b, r->next++, 1);
+        if (i % 1000 != 999)
+            continue;
+        must(store_apply(st, b), "fill");
+        batch_reset(b);
+    }
+    measure_load(st, "copies with their bodies");
+}
+
+/* Returns the store, which was opened again when `entries` were to be loaded. */
+static struct store *measure_queues(struct store *st, const struct store_config *cfg, struct batch *b, struct range *r, uint64_t entries)
+{
+    static const uint32_t sizes[] = { 16, 128, 512, 1024 };
+    fill(st, b, r, DEPTH);
+    for (size_t i = 0; i < SL_COUNT(sizes); i++)
+        measure_all(st, b, r, sizes[i]);
+    if (entries <= DEPTH)
+        return st;
+    fill(st, b, r, entries - DEPTH);
+    store_close(st);
+    must(store_open(cfg, &st, NULL), "open");
+    measure_load(st, "entries");
+    return st;
 }
 
 int main(int argc, char **argv)
 {
     if (argc < 2) {
-        fprintf(stderr, "usage: bench_store DIR [entries to load]\n");
+        fprintf(stderr, "usage: bench_store DIR [entries to load | copies]\n");
         return 2;
     }
     struct store_config cfg = { .engine = "lmdb", .dir = argv[1], .node = "bench", .map_size_bytes = (uint64_t)8 << 30, .reserve_bytes = 64 << 20 };
@@ -159,17 +293,10 @@ int main(int argc, char **argv)
     must(store_open(&cfg, &st, NULL), "open");
     struct batch *b = batch_new();
     struct range r = { store_boot(st) << 40, store_boot(st) << 40 };
-    fill(st, b, &r, DEPTH);
-    static const uint32_t sizes[] = { 16, 128, 512, 1024 };
-    for (size_t i = 0; i < SL_COUNT(sizes); i++)
-        measure_all(st, b, &r, sizes[i]);
-    uint64_t more = argc > 2 ? strtoull(argv[2], NULL, 10) : 0;
-    if (more > DEPTH) {
-        fill(st, b, &r, more - DEPTH);
-        store_close(st);
-        must(store_open(&cfg, &st, NULL), "open");
-        measure_load(st);
-    }
+    if (argc > 2 && strcmp(argv[2], "copies") == 0)
+        measure_fans(st, b, &r);
+    else
+        st = measure_queues(st, &cfg, b, &r, argc > 2 ? strtoull(argv[2], NULL, 10) : 0);
     batch_free(b);
     store_close(st);
     return 0;

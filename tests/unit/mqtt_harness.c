@@ -106,32 +106,52 @@ void harness_init(struct harness *h)
         .receive_maximum = 1024,
         .topic_alias_max = 8,
         .session_expiry_max_s = 3600,
+        .retain_available = true,
         .server_name = "sluice",
     };
     h->answer_at_once = true;
     h->verdict = PROTO_ACCEPTED;
+    h->grant = HARNESS_GRANT_ASKED;
     h->now_ms = 1000;
 }
 
 void harness_begin(struct harness *h)
 {
     h->s = mqtt_protocol.session_new(&h->cfg, h->now_ms);
+    h->packets = mqtt_protocol.packets_new();
+}
+
+static void harness_greet(struct harness *h, const char *connect)
+{
+    harness_feed_text(h, connect);
+    assert_false(h->closed);
+    sl_buf_clear(&h->log);
+    sl_buf_clear(&h->out);
 }
 
 void harness_open(struct harness *h, enum mqtt_version v)
 {
     if (h->s == NULL)
         harness_begin(h);
-    harness_feed_text(h, v == MQTT_V5 ? "10 ( s\"MQTT\" 05 02 00 3c () s\"dev\" )"
-                                      : "10 ( s\"MQTT\" 04 02 00 3c s\"dev\" )");
-    assert_false(h->closed);
-    sl_buf_clear(&h->log);
-    sl_buf_clear(&h->out);
+    harness_greet(h, v == MQTT_V5 ? "10 ( s\"MQTT\" 05 02 00 3c ( 17 00 ) s\"dev\" )"
+                                  : "10 ( s\"MQTT\" 04 02 00 3c s\"dev\" )");
+}
+
+void harness_open_with(struct harness *h, const char *properties)
+{
+    char connect[256];
+    int n = snprintf(connect, sizeof connect, "10 ( s\"MQTT\" 05 02 00 3c ( %s ) s\"dev\" )",
+                     properties);
+    assert_in_range(n, 0, sizeof connect - 1);
+    if (h->s == NULL)
+        harness_begin(h);
+    harness_greet(h, connect);
 }
 
 void harness_end(struct harness *h)
 {
     mqtt_protocol.session_free(h->s);
+    mqtt_protocol.packets_free(h->packets);
     sl_buf_fini(&h->log);
     sl_buf_fini(&h->out);
 }
@@ -169,6 +189,8 @@ static void say_connect(struct harness *h, const struct proto_connect *c)
     say_bytes(h, "id", c->client_id);
     say_number(h, "clean", c->clean_start);
     say_number(h, "expiry", c->session_expiry_s);
+    if (c->receive_maximum != UINT16_MAX)
+        say(h, " receive=%u", c->receive_maximum);
     if (c->has_username)
         say_bytes(h, "user", c->username);
     if (c->has_password)
@@ -223,6 +245,31 @@ static void say_disconnect(struct harness *h, const struct proto_disconnect *d)
     say(h, "\n");
 }
 
+static void say_filters(struct harness *h, const char *what, const struct proto_filters *fs)
+{
+    say(h, "%s", what);
+    say_number(h, "subscription", fs->subscription_id);
+    for (uint32_t i = 0; i < fs->n; i++) {
+        const struct proto_filter *f = &fs->v[i];
+        say_bytes(h, "group", f->group);
+        say_bytes(h, "filter", f->filter);
+        say_number(h, "qos", f->qos);
+        say_number(h, "no_local", f->no_local);
+        say_number(h, "as_published", f->retain_as_published);
+        say_number(h, "handling", f->retain_handling);
+    }
+    say(h, "\n");
+}
+
+static void say_settle(struct harness *h, const struct proto_settle *s)
+{
+    static const char *const words[] = {
+        [PROTO_ACKED] = "ACKED", [PROTO_RECEIVED] = "RECEIVED", [PROTO_COMPLETED] = "COMPLETED"};
+    say(h, "%s id=%u", words[s->stage], s->packet_id);
+    say_number(h, "refused", s->refused);
+    say(h, "\n");
+}
+
 static void say_event(struct harness *h, const struct proto_event *ev)
 {
     if (ev->kind == PROTO_CONNECT)
@@ -231,6 +278,12 @@ static void say_event(struct harness *h, const struct proto_event *ev)
         say_publish(h, &ev->u.publish);
     else if (ev->kind == PROTO_RELEASE)
         say(h, "RELEASE id=%u\n", ev->u.packet_id);
+    else if (ev->kind == PROTO_SUBSCRIBE)
+        say_filters(h, "SUBSCRIBE", &ev->u.filters);
+    else if (ev->kind == PROTO_UNSUBSCRIBE)
+        say_filters(h, "UNSUBSCRIBE", &ev->u.filters);
+    else if (ev->kind == PROTO_SETTLE)
+        say_settle(h, &ev->u.settle);
     else if (ev->kind == PROTO_DISCONNECT)
         say_disconnect(h, &ev->u.disconnect);
     else if (ev->kind == PROTO_CLOSE)
@@ -241,12 +294,29 @@ static void say_event(struct harness *h, const struct proto_event *ev)
 
 /* ---- running ---- */
 
+static void grant(struct harness *h, const struct proto_event *ev)
+{
+    const struct proto_filters *fs = &ev->u.filters;
+    enum proto_grant *grants = sl_calloc(fs->n, sizeof grants[0]);
+    for (uint32_t i = 0; i < fs->n; i++) {
+        grants[i] = (enum proto_grant)h->grant;
+        if (h->grant == HARNESS_GRANT_ASKED)
+            grants[i] = ev->kind == PROTO_UNSUBSCRIBE ? PROTO_GRANT_REMOVED
+                                                      : (enum proto_grant)fs->v[i].qos;
+    }
+    mqtt_protocol.granted(h->s, ev->token, grants, fs->n);
+    sl_free(grants);
+}
+
 static void react(struct harness *h, const struct proto_event *ev)
 {
+    if (ev->kind == PROTO_SUBSCRIBE || ev->kind == PROTO_UNSUBSCRIBE)
+        grant(h, ev);
     if (ev->kind == PROTO_CONNECT) {
         struct proto_connected a = {.result = h->connect_result,
                                     .session_present = h->session_present,
-                                    .client_id = sl_str("auto-1")};
+                                    .client_id = h->id_as_sent ? ev->u.connect.client_id
+                                                               : sl_str("auto-1")};
         mqtt_protocol.connected(h->s, &a);
     } else if (ev->kind == PROTO_CLOSE) {
         h->closed = true;
@@ -270,7 +340,8 @@ void harness_pull(struct harness *h)
 {
     struct proto_event ev;
     while (mqtt_protocol.next(h->s, &ev)) {
-        say_event(h, &ev);
+        if (!h->quiet || ev.kind == PROTO_CLOSE)
+            say_event(h, &ev);
         react(h, &ev);
     }
     take_output(h);
@@ -294,6 +365,13 @@ void harness_feed(struct harness *h, struct sl_bytes in, size_t step)
     }
 }
 
+void harness_feed_quietly(struct harness *h, struct sl_bytes in)
+{
+    h->quiet = true;
+    feed_piece(h, in);
+    h->quiet = false;
+}
+
 void harness_feed_text(struct harness *h, const char *text)
 {
     struct sl_buf in = {0};
@@ -306,6 +384,19 @@ void harness_answer(struct harness *h, size_t nth, enum proto_result r)
 {
     assert_true(nth < h->n_tokens);
     mqtt_protocol.answer(h->s, h->tokens[nth], r, h->now_ms);
+    take_output(h);
+}
+
+enum proto_delivered harness_deliver(struct harness *h, const struct proto_delivery *d)
+{
+    enum proto_delivered result = mqtt_protocol.deliver(h->s, d, h->packets);
+    take_output(h);
+    return result;
+}
+
+void harness_release(struct harness *h, uint16_t packet_id, bool known)
+{
+    mqtt_protocol.release(h->s, packet_id, known);
     take_output(h);
 }
 

@@ -14,6 +14,7 @@ endforeach()
 
 sluice_test(test_batch USES hub)
 sluice_test(test_store_engines USES store SOURCES ${STORE_KIT})
+sluice_test(test_store_subscribers USES store SOURCES ${STORE_KIT})
 sluice_test(test_store_committer USES store SOURCES ${STORE_KIT})
 
 # The crash tests start this program again and again, under the shims.
@@ -31,6 +32,7 @@ target_compile_definitions(test_store_format PRIVATE STORE_DATA="${CMAKE_CURRENT
 # faultfs is linked in: a program's own pwrite and fdatasync come before those of libc.
 sluice_test(test_store_faults USES store SOURCES ${STORE_KIT} ${SHIMS}/faultfs.c)
 target_link_libraries(test_store_faults PRIVATE ${CMAKE_DL_LIBS})
+sluice_test(test_store_damage USES store SOURCES ${STORE_KIT})
 sluice_test(test_store_inside USES store SOURCES ${STORE_KIT})
 sluice_test(test_store_agree USES store SOURCES ${STORE_KIT} ${SHIMS}/faultfs.c)
 target_link_libraries(test_store_agree PRIVATE ${CMAKE_DL_LIBS})

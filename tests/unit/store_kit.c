@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "core/alloc.h"
+#include "core/compat.h"
 #include "store_kit.h"
 
 /* Memory when there is plenty of it: what is tested is the order of calls, not the disk. */
@@ -95,6 +96,30 @@ void kit_load_refused(const char *dir, const char *words)
     sl_buf_fini(&why);
 }
 
+struct kit_raw kit_raw_open(const char *data)
+{
+    struct kit_raw r;
+    assert_int_equal(mdb_env_create(&r.env), 0);
+    assert_int_equal(mdb_env_set_maxdbs(r.env, 16), 0);
+    assert_int_equal(mdb_env_set_mapsize(r.env, KIT_MAP_BYTES), 0);
+    assert_int_equal(mdb_env_open(r.env, kit_path(data, "store"), 0, 0600), 0);
+    assert_int_equal(mdb_txn_begin(r.env, NULL, 0, &r.txn), 0);
+    return r;
+}
+
+MDB_dbi kit_raw_tree(const struct kit_raw *r, const char *name, unsigned flags)
+{
+    MDB_dbi dbi;
+    assert_int_equal(mdb_dbi_open(r->txn, name, flags, &dbi), 0);
+    return dbi;
+}
+
+void kit_raw_close(struct kit_raw *r)
+{
+    assert_int_equal(mdb_txn_commit(r->txn), 0);
+    mdb_env_close(r->env);
+}
+
 struct message *kit_message(uint64_t id, size_t bytes)
 {
     uint8_t *payload = sl_alloc(bytes);
@@ -165,6 +190,81 @@ void kit_session(struct batch *b, uint64_t number, const char *client_id)
     op->note = batch_session_encode(&s);
 }
 
+void kit_body(struct batch *b, uint64_t id, size_t bytes)
+{
+    struct batch_op *op = batch_add(b, BATCH_BODY);
+    op->id = id;
+    op->msg = kit_message(id, bytes);
+    b->bytes += op->msg->record_bytes;
+}
+
+static struct batch_op *add_copy(struct batch *b, enum batch_kind kind, uint64_t id, uint64_t session, uint16_t packet_id)
+{
+    struct batch_op *op = batch_add(b, kind);
+    op->id = id;
+    op->session = session;
+    op->packet_id = packet_id;
+    return op;
+}
+
+void kit_copy(struct batch *b, uint64_t id, uint64_t session, uint16_t packet_id, uint32_t n_ids)
+{
+    uint32_t ids[16];
+    assert_true(n_ids <= SL_COUNT(ids));
+    for (uint32_t i = 0; i < n_ids; i++)
+        ids[i] = (uint32_t)session * 100 + i;
+    struct batch_op *op = add_copy(b, BATCH_COPY, id, session, packet_id);
+    op->copy_flags = 1 + (id % 2 == 0 ? 0 : BATCH_COPY_RETAIN);
+    op->note = batch_ids_encode(ids, n_ids);
+}
+
+void kit_released(struct batch *b, uint64_t id, uint64_t session, uint16_t packet_id)
+{
+    struct batch_op *op = add_copy(b, BATCH_COPY, id, session, packet_id);
+    op->state = BATCH_COPY_RELEASED;
+    op->copy_flags = 2;
+}
+
+void kit_copy_drop(struct batch *b, uint64_t id, uint64_t session)
+{
+    (void)add_copy(b, BATCH_COPY_DROP, id, session, 0);
+}
+
+void kit_subscription(struct batch *b, uint64_t session, uint32_t number, const char *filter)
+{
+    struct batch_subscription s = { .qos = (uint8_t)(number % 3), .no_local = number % 2 == 0, .subscription_id = number * 7, .filter = sl_str(filter) };
+    if (number % 4 == 0)
+        s.group = sl_str("group");
+    struct batch_op *op = batch_add(b, BATCH_SUBSCRIPTION);
+    op->id = session;
+    op->number = number;
+    op->note = batch_subscription_encode(&s);
+}
+
+void kit_subscription_drop(struct batch *b, uint64_t session, uint32_t number)
+{
+    struct batch_op *op = batch_add(b, BATCH_SUBSCRIPTION_DROP);
+    op->id = session;
+    op->number = number;
+}
+
+void kit_will(struct batch *b, uint64_t session, size_t bytes)
+{
+    struct message *m = kit_message(session, bytes);
+    struct batch_will w = { .has_expiry = bytes % 2 == 0, .delay_s = 5, .expiry_ms = 6000, .message = message_record(m) };
+    struct batch_op *op = batch_add(b, BATCH_WILL);
+    op->id = session;
+    op->note = batch_will_encode(&w);
+    message_unref(m);
+}
+
+void kit_retain(struct batch *b, uint64_t id, size_t bytes)
+{
+    struct batch_op *op = batch_add(b, BATCH_RETAIN);
+    op->id = id;
+    op->msg = kit_message(id, bytes);
+}
+
 void kit_apply(struct store *st, struct batch *b)
 {
     assert_int_equal(store_apply(st, b), SL_OK);
@@ -221,10 +321,56 @@ static int tell_qos2(void *arg, uint64_t session, uint16_t packet_id)
     return sl_buf_printf(&t->out, "qos2 %" PRIu64 " %u\n", session, packet_id);
 }
 
+static int tell_subscription(void *arg, uint64_t session, uint32_t number, struct sl_bytes record)
+{
+    struct telling *t = arg;
+    struct batch_subscription s;
+    assert_int_equal(batch_subscription_decode(record, &s), SL_OK);
+    return sl_buf_printf(&t->out, "subscription %" PRIu64 " %" PRIu32 " qos=%u id=%" PRIu32 " group=%.*s filter=%.*s\n", session, number, s.qos,
+                         s.subscription_id, (int)s.group.n, (const char *)s.group.p, (int)s.filter.n, (const char *)s.filter.p);
+}
+
+static int tell_will(void *arg, uint64_t session, struct sl_bytes record)
+{
+    struct telling *t = arg;
+    struct batch_will w;
+    struct message *m;
+    assert_int_equal(batch_will_decode(record, &w), SL_OK);
+    assert_int_equal(message_from_record(w.message, &m), SL_OK);
+    message_unref(m);
+    return sl_buf_printf(&t->out, "will %" PRIu64 " delay=%" PRIu32 " body=%zu\n", session, w.delay_s, w.message.n);
+}
+
+static int tell_copy(void *arg, const struct store_copy *c)
+{
+    struct telling *t = arg;
+    int err = sl_buf_printf(&t->out, "copy %" PRIx64 " session=%" PRIu64 " packet=%u state=%u flags=%u entries=%" PRIu32 " body=%" PRIu32 " ids=",
+                            message_id(c->msg), c->session, c->packet_id, c->state, c->flags, c->entries, c->msg->record_bytes);
+    for (size_t i = 0; i < c->ids.n && err == SL_OK; i += 4)
+        err = sl_buf_printf(&t->out, "%s%" PRIu32, i == 0 ? "" : ",", sl_ld_u32le(c->ids.p + i));
+    return err != SL_OK ? err : sl_buf_append(&t->out, "\n", 1);
+}
+
+static int tell_retained(void *arg, struct message *m)
+{
+    struct telling *t = arg;
+    return sl_buf_printf(&t->out, "retained %" PRIx64 " body=%" PRIu32 "\n", message_id(m), m->record_bytes);
+}
+
 char *kit_content(struct store *st)
 {
     struct telling t = { .st = st };
-    struct store_loader l = { .arg = &t, .queue = tell_queue, .entry = tell_entry, .session = tell_session, .qos2 = tell_qos2 };
+    struct store_loader l = {
+        .arg = &t,
+        .queue = tell_queue,
+        .entry = tell_entry,
+        .session = tell_session,
+        .qos2 = tell_qos2,
+        .subscription = tell_subscription,
+        .will = tell_will,
+        .copy = tell_copy,
+        .retained = tell_retained,
+    };
     struct sl_buf why = { 0 };
     int err = store_load(st, &l, &why);
     if (err != SL_OK)
@@ -237,6 +383,58 @@ char *kit_content(struct store *st)
 }
 
 /* ---- scenario ---- */
+
+/* One message waits for two sessions, one for a queue and a session. */
+static void story_of_copies(uint32_t i, uint64_t first, struct batch *b)
+{
+    kit_body(b, first + 5, 100);
+    kit_copy(b, first + 5, 10, (uint16_t)i, 1);
+    if (i < 8)
+        kit_copy(b, first + 5, 11, 0, 3);
+    kit_enqueue(b, first + 6, 1, 100);
+    kit_copy(b, first + 6, 10, 0, 0);
+    if (i > 1)
+        kit_released(b, first - 10 + 5, 10, (uint16_t)(i - 1));
+    if (i > 1 && i <= 8)
+        kit_copy_drop(b, first - 10 + 5, 11);
+    if (i > 2) {
+        kit_copy_drop(b, first - 20 + 5, 10);
+        batch_add(b, BATCH_BODY_DROP)->id = first - 20 + 5;
+        struct batch_op *op = batch_add(b, BATCH_SETTLE);
+        op->id = first - 20 + 6;
+        op->queue = 1;
+    }
+    if (i > 3) {
+        kit_copy_drop(b, first - 30 + 6, 10);
+        batch_add(b, BATCH_BODY_DROP)->id = first - 30 + 6;
+    }
+}
+
+static void story_of_subscribers(uint32_t i, uint64_t first, struct batch *b)
+{
+    char filter[32];
+    snprintf(filter, sizeof filter, "a/%" PRIu32 "/#", i);
+    if (i == 1) {
+        kit_session(b, 10, "subscriber");
+        kit_session(b, 11, "guest");
+    }
+    kit_subscription(b, 10, i, filter);
+    if (i <= 8)
+        kit_subscription(b, 11, i % 2, "b/+");
+    if (i > 3)
+        kit_subscription_drop(b, 10, i - 3);
+    if (i % 3 == 1)
+        batch_add(b, BATCH_WILL_DROP)->id = 10;
+    else
+        kit_will(b, 10, 100 * i);
+    story_of_copies(i, first, b);
+    if (i % 2 == 0)
+        kit_retain(b, first + 7, 1000 * i);
+    if (i % 4 == 0)
+        batch_add(b, BATCH_RETAIN_DROP)->id = first - 20 + 7;
+    if (i == 8)
+        batch_add(b, BATCH_SESSION_DROP)->id = 11;
+}
 
 void kit_scenario(uint32_t i, struct batch *b)
 {
@@ -253,6 +451,7 @@ void kit_scenario(uint32_t i, struct batch *b)
     op->packet_id = (uint16_t)(i % 4 == 0 ? i - 3 : i);
     if (i % 5 == 0)
         batch_add(b, BATCH_SESSION_DROP)->id = 1;
+    story_of_subscribers(i, first, b);
 }
 
 char *kit_scenario_content(uint32_t n)

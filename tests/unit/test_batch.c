@@ -115,7 +115,7 @@ static void settles_leave_a_refused_batch_but_not_those_of_its_own_messages(void
     op->id = 4;
     op->note = batch_failure_encode(&f);
     batch_add(from, BATCH_SESSION_DROP)->id = 3;
-    assert_int_equal(batch_take_settles(from, to), 3);
+    assert_int_equal(batch_take_settles(from, NULL, to), 3);
     assert_int_equal(from->live, 4);
     assert_int_equal(to->live, 3);
     assert_int_equal(to->ops[0].kind, BATCH_SETTLE);
@@ -123,7 +123,7 @@ static void settles_leave_a_refused_batch_but_not_those_of_its_own_messages(void
     assert_int_equal(to->ops[1].kind, BATCH_BODY_DROP);
     assert_int_equal(to->ops[2].id, 4);
     assert_non_null(to->ops[2].note);
-    assert_int_equal(batch_take_settles(from, to), 0);
+    assert_int_equal(batch_take_settles(from, NULL, to), 0);
     batch_free(from);
     batch_free(to);
 }
@@ -138,12 +138,139 @@ static void a_refused_batch_does_not_grow_by_what_leaves_it(void **state)
         struct batch *to = batch_new();
         batch_add(from, BATCH_SETTLE)->id = id;
         batch_add(from, BATCH_BODY_DROP)->id = id;
-        assert_int_equal(batch_take_settles(from, to), 2);
+        assert_int_equal(batch_take_settles(from, NULL, to), 2);
         batch_free(to);
     }
     assert_int_equal(from->n, 2);
     assert_int_equal(from->live, 2);
     batch_free(from);
+}
+
+static struct batch_op *add_copy(struct batch *b, enum batch_kind kind, uint64_t id, uint64_t session)
+{
+    struct batch_op *op = batch_add(b, kind);
+    op->id = id;
+    op->session = session;
+    return op;
+}
+
+static void assert_kinds(const struct batch *b, const enum batch_kind *kinds, uint32_t n)
+{
+    assert_int_equal(b->n, n);
+    for (uint32_t i = 0; i < n; i++)
+        assert_int_equal(b->ops[i].kind, kinds[i]);
+}
+#define ASSERT_KINDS(b, ...) assert_kinds((b), (const enum batch_kind[]){ __VA_ARGS__ }, SL_COUNT(((const enum batch_kind[]){ __VA_ARGS__ })))
+
+/* A copy that goes to another member is recorded there before it is dropped here. */
+static void all_that_concerns_a_message_leaves_in_its_order_or_nothing(void **state)
+{
+    (void)state;
+    struct batch *from = batch_new(), *to = batch_new();
+    add_copy(from, BATCH_COPY_DROP, 10, 1); /* before it enters: what it drops is its own */
+    enqueue(from, 10);
+    add_copy(from, BATCH_COPY, 10, 1);
+    add_copy(from, BATCH_COPY, 3, 1)->state = BATCH_COPY_RELEASED;
+    add_copy(from, BATCH_COPY, 3, 2);
+    add_copy(from, BATCH_COPY_DROP, 3, 1);
+    add_copy(from, BATCH_COPY_DROP, 4, 1);
+    batch_add(from, BATCH_BODY_DROP)->id = 4;
+    assert_int_equal(batch_take_settles(from, NULL, to), 5);
+    ASSERT_KINDS(to, BATCH_COPY, BATCH_COPY, BATCH_COPY_DROP, BATCH_COPY_DROP, BATCH_BODY_DROP);
+    ASSERT_KINDS(from, BATCH_COPY_DROP, BATCH_BODY, BATCH_ENTRY, BATCH_COPY);
+    batch_free(from);
+    batch_free(to);
+}
+
+static void what_waits_for_the_batch_before_is_not_overtaken(void **state)
+{
+    (void)state;
+    struct batch *before = batch_new(), *from = batch_new(), *to = batch_new();
+    enqueue(before, 10);
+    batch_add(before, BATCH_WILL)->id = 7;
+    batch_add(before, BATCH_SUBSCRIPTION)->id = 7;
+    add_copy(from, BATCH_COPY_DROP, 10, 1);
+    batch_add(from, BATCH_BODY_DROP)->id = 10;
+    batch_add(from, BATCH_WILL_DROP)->id = 7;
+    batch_add(from, BATCH_SUBSCRIPTION_DROP)->id = 7;
+    batch_add(from, BATCH_WILL_DROP)->id = 8;
+    assert_int_equal(batch_take_settles(from, before, to), 1);
+    assert_int_equal(to->ops[0].id, 8);
+    assert_int_equal(batch_take_settles(from, NULL, to), 4);
+    batch_free(before);
+    batch_free(from);
+    batch_free(to);
+}
+
+static void a_drop_stays_behind_what_it_drops(void **state)
+{
+    (void)state;
+    struct batch *from = batch_new(), *to = batch_new();
+    for (uint32_t number = 1; number <= 2; number++) {
+        struct batch_op *op = batch_add(from, BATCH_SUBSCRIPTION_DROP);
+        op->id = 7;
+        op->number = number;
+        if (number == 1) {
+            op = batch_add(from, BATCH_SUBSCRIPTION);
+            op->id = 7;
+            op->number = 2;
+        }
+    }
+    batch_add(from, BATCH_WILL_DROP)->id = 7;
+    batch_add(from, BATCH_WILL)->id = 7;
+    batch_add(from, BATCH_WILL_DROP)->id = 7;
+    assert_int_equal(batch_take_settles(from, NULL, to), 2);
+    ASSERT_KINDS(to, BATCH_SUBSCRIPTION_DROP, BATCH_WILL_DROP);
+    assert_int_equal(to->ops[0].number, 1);
+    ASSERT_KINDS(from, BATCH_NONE, BATCH_SUBSCRIPTION, BATCH_SUBSCRIPTION_DROP, BATCH_NONE, BATCH_WILL, BATCH_WILL_DROP);
+    batch_free(from);
+    batch_free(to);
+}
+
+/* A crash in between would find neither the will nor what it published, neither the old nor the new. */
+static void wills_and_retained_messages_do_not_leave_before_what_takes_their_place(void **state)
+{
+    (void)state;
+    struct batch *from = batch_new(), *to = batch_new();
+    batch_add(from, BATCH_WILL_DROP)->id = 7;
+    batch_add(from, BATCH_RETAIN_DROP)->id = 5;
+    struct batch_op *op = batch_add(from, BATCH_RETAIN);
+    op->id = 6;
+    op->msg = message_of(6);
+    assert_int_equal(batch_take_settles(from, NULL, to), 0);
+    batch_cancel(from, 2);
+    assert_int_equal(batch_take_settles(from, NULL, to), 2);
+    batch_free(from);
+    batch_free(to);
+}
+
+static void add_session(struct batch *b, uint64_t number, uint32_t expiry_s)
+{
+    struct batch_session s = { .expiry_s = expiry_s, .client_id = sl_str("device-1") };
+    struct batch_op *op = batch_add(b, BATCH_SESSION);
+    op->id = number;
+    op->note = batch_session_encode(&s);
+}
+
+/* Else a start would find a copy of a session that it does not know, and drop it. */
+static void a_copy_brings_its_session_along(void **state)
+{
+    (void)state;
+    struct batch *before = batch_new(), *from = batch_new(), *to = batch_new();
+    struct batch_session s;
+    add_session(before, 7, 1);
+    add_session(from, 7, 2);
+    add_session(from, 8, 3);
+    add_copy(from, BATCH_COPY, 3, 7);
+    add_copy(from, BATCH_COPY, 4, 7);
+    assert_int_equal(batch_take_settles(from, before, to), 2);
+    ASSERT_KINDS(to, BATCH_SESSION, BATCH_COPY, BATCH_COPY);
+    ASSERT_KINDS(from, BATCH_SESSION, BATCH_SESSION);
+    assert_int_equal(batch_session_decode(sl_bytes_of(to->ops[0].note->bytes, to->ops[0].note->n), &s), SL_OK);
+    assert_int_equal(s.expiry_s, 2);
+    batch_free(before);
+    batch_free(from);
+    batch_free(to);
 }
 
 static void tickets_stay_in_order_and_vanish_at_reset(void **state)
@@ -231,6 +358,59 @@ static void a_session_is_read_as_it_was_written_and_not_when_cut(void **state)
     sl_free(note);
 }
 
+static void a_subscription_is_read_as_it_was_written_and_not_when_cut(void **state)
+{
+    (void)state;
+    struct batch_subscription in = { .qos = 2, .no_local = true, .subscription_id = 268435455, .group = sl_str("workers"), .filter = sl_str("a/+/#") }, out;
+    struct batch_note *note = batch_subscription_encode(&in);
+    struct sl_bytes record = sl_bytes_of(note->bytes, note->n);
+    assert_int_equal(batch_subscription_decode(record, &out), SL_OK);
+    assert_int_equal(out.qos, 2);
+    assert_true(out.no_local && !out.retain_as_published);
+    assert_int_equal(out.subscription_id, 268435455);
+    assert_true(sl_bytes_is(out.group, "workers") && sl_bytes_is(out.filter, "a/+/#"));
+    for (size_t n = 0; n < note->n; n++)
+        assert_int_equal(batch_subscription_decode(sl_bytes_of(note->bytes, n), &out), SL_EFORMAT);
+    note->bytes[1] = 8 | 1;
+    assert_int_equal(batch_subscription_decode(record, &out), SL_OK);
+    assert_true(out.qos == 1 && !out.no_local && out.retain_as_published);
+    note->bytes[1] = 3;
+    assert_int_equal(batch_subscription_decode(record, &out), SL_EFORMAT);
+    note->bytes[1] = 0;
+    note->bytes[0] = 2;
+    assert_int_equal(batch_subscription_decode(record, &out), SL_EFORMAT);
+    sl_free(note);
+}
+
+static void a_will_is_read_as_it_was_written_and_not_when_cut(void **state)
+{
+    (void)state;
+    struct message *m = message_of(9);
+    struct batch_will in = { .has_expiry = true, .delay_s = UINT32_MAX, .expiry_ms = 1u << 20, .message = message_record(m) }, out;
+    struct batch_note *note = batch_will_encode(&in);
+    assert_int_equal(batch_will_decode(sl_bytes_of(note->bytes, note->n), &out), SL_OK);
+    assert_true(out.has_expiry && out.delay_s == UINT32_MAX && out.expiry_ms == 1u << 20);
+    assert_true(sl_bytes_eq(out.message, message_record(m)));
+    for (size_t n = 0; n < note->n - m->record_bytes; n++)
+        assert_int_equal(batch_will_decode(sl_bytes_of(note->bytes, n), &out), SL_EFORMAT);
+    note->bytes[0] = 2;
+    assert_int_equal(batch_will_decode(sl_bytes_of(note->bytes, note->n), &out), SL_EFORMAT);
+    sl_free(note);
+    message_unref(m);
+}
+
+static void ids_are_four_bytes_each_and_none_are_no_note(void **state)
+{
+    (void)state;
+    const uint32_t ids[] = { 1, 0x04030201 };
+    struct batch_note *note = batch_ids_encode(ids, 2);
+    static const uint8_t expected[] = { 1, 0, 0, 0, 1, 2, 3, 4 };
+    assert_int_equal(note->n, sizeof expected);
+    assert_memory_equal(note->bytes, expected, sizeof expected);
+    sl_free(note);
+    assert_null(batch_ids_encode(ids, 0));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -240,11 +420,19 @@ int main(void)
         cmocka_unit_test(reset_empties_and_lets_a_large_array_go),
         cmocka_unit_test(settles_leave_a_refused_batch_but_not_those_of_its_own_messages),
         cmocka_unit_test(a_refused_batch_does_not_grow_by_what_leaves_it),
+        cmocka_unit_test(all_that_concerns_a_message_leaves_in_its_order_or_nothing),
+        cmocka_unit_test(what_waits_for_the_batch_before_is_not_overtaken),
+        cmocka_unit_test(a_drop_stays_behind_what_it_drops),
+        cmocka_unit_test(wills_and_retained_messages_do_not_leave_before_what_takes_their_place),
+        cmocka_unit_test(a_copy_brings_its_session_along),
         cmocka_unit_test(tickets_stay_in_order_and_vanish_at_reset),
         cmocka_unit_test(a_failure_is_read_as_it_was_written),
         cmocka_unit_test(a_failure_keeps_the_start_of_its_detail_and_the_end_of_its_tail),
         cmocka_unit_test(a_failure_cut_anywhere_is_a_wrong_format),
         cmocka_unit_test(a_session_is_read_as_it_was_written_and_not_when_cut),
+        cmocka_unit_test(a_subscription_is_read_as_it_was_written_and_not_when_cut),
+        cmocka_unit_test(a_will_is_read_as_it_was_written_and_not_when_cut),
+        cmocka_unit_test(ids_are_four_bytes_each_and_none_are_no_note),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -46,6 +46,8 @@ static void defaults_of_the_top_are_those_of_the_contract(void **state)
     assert_string_equal(c->node, "sluice");
     assert_string_equal(c->data_dir, "data");
     assert_int_equal(c->drain_timeout_ms, 30000);
+    assert_int_equal(c->sys_interval_ms, 10000);
+    assert_int_equal(c->sharing, CONFIG_SHARE_FREE);
     assert_int_equal(c->limits.max_connections, 100000);
     assert_int_equal(c->limits.max_message_bytes, 1 << 20);
     assert_int_equal(c->limits.connect_timeout_ms, 10000);
@@ -56,6 +58,10 @@ static void defaults_of_the_top_are_those_of_the_contract(void **state)
     assert_int_equal(c->limits.partial_packet_bytes, 128 << 10);
     assert_int_equal(c->limits.session_queue.messages, 1000);
     assert_int_equal(c->limits.session_queue.bytes, 1 << 20);
+    assert_int_equal(c->limits.session_queue.age_ms, 0);
+    assert_int_equal(c->limits.session_queue.in_flight, 1024);
+    assert_int_equal(c->limits.session_subscriptions, 10000);
+    assert_int_equal(c->limits.session_output_bytes, 256 << 10);
     assert_int_equal(c->limits.retained.messages, 100000);
     assert_int_equal(c->limits.retained.bytes, 256 << 20);
     assert_int_equal(c->store.map_size_bytes, UINT64_C(64) << 30);
@@ -104,6 +110,7 @@ static void defaults_of_a_listener_are_those_of_the_contract(void **state)
     assert_int_equal(l->receive_maximum, 1024);
     assert_int_equal(l->park_bytes, 1 << 20);
     assert_int_equal(l->max_keep_alive_ms, 0);
+    assert_null(l->response_information);
     assert_null(l->tls);
     assert_null(l->token);
     assert_false(l->websocket);
@@ -228,6 +235,28 @@ static void every_kind_of_value_reaches_its_field(void **state)
     assert_int_equal(p->rlimits.nofile, 64);
     assert_int_equal(p->rlimits.as_bytes, 1 << 30);
     assert_true(p->rlimits.core_bytes == CONFIG_UNSET);
+    config_free(c);
+}
+
+static void what_subscribers_may_cost_is_taken_from_the_configuration(void **state)
+{
+    (void)state;
+    struct config *c = parse(
+        "{ \"sys_interval\": \"0s\", \"shared_subscriptions\": \"round_robin\","
+        "  \"listeners\": [{ \"bind\": \"*:1\", \"protocol\": \"mqtt\", \"anonymous\": true, \"response_information\": \"reply/%c/\" }],"
+        "  \"limits\": { \"session_queue\": { \"messages\": 7, \"bytes\": \"2KiB\", \"age\": \"1h\", \"in_flight\": 9 },"
+        "      \"session_subscriptions\": 11, \"session_output\": \"8KiB\", \"retained\": { \"messages\": 0, \"bytes\": 13 } } }");
+    assert_int_equal(c->sys_interval_ms, 0);
+    assert_int_equal(c->sharing, CONFIG_SHARE_ROUND_ROBIN);
+    assert_string_equal(c->listeners[0].response_information, "reply/%c/");
+    assert_int_equal(c->limits.session_queue.messages, 7);
+    assert_int_equal(c->limits.session_queue.bytes, 2048);
+    assert_int_equal(c->limits.session_queue.age_ms, 3600000);
+    assert_int_equal(c->limits.session_queue.in_flight, 9);
+    assert_int_equal(c->limits.session_subscriptions, 11);
+    assert_int_equal(c->limits.session_output_bytes, 8192);
+    assert_int_equal(c->limits.retained.messages, 0);
+    assert_int_equal(c->limits.retained.bytes, 13);
     config_free(c);
 }
 
@@ -515,6 +544,7 @@ int main(void)
         cmocka_unit_test(defaults_of_a_queue_are_those_of_the_contract),
         cmocka_unit_test(defaults_of_a_pool_are_those_of_the_contract),
         cmocka_unit_test(every_kind_of_value_reaches_its_field),
+        cmocka_unit_test(what_subscribers_may_cost_is_taken_from_the_configuration),
         cmocka_unit_test(comments_may_stand_anywhere_and_are_text_inside_strings),
         cmocka_unit_test(escapes_and_utf8_in_texts_are_read),
         cmocka_unit_test(routes_know_their_queues_by_index),

@@ -171,13 +171,13 @@ static void wrong_keys_and_values_are_told_where_and_what_is_allowed(void **stat
           "t:4:5: limits.max_conections: unknown key, did you mean \"max_connections\"?\n"
           "t:5:2: limits.Memory: unknown key, did you mean \"memory\"?\n"
           "t:5:20: limits.accept-rate: unknown key, did you mean \"accept_rate\"?\n"
-          "t:5:38: limits.colour: unknown key, allowed are max_connections, max_message, connect_timeout, accept_rate, memory, min_free_disk, max_sessions, partial_packet, session_queue, retained\n" },
+          "t:5:38: limits.colour: unknown key, allowed are max_connections, max_message, connect_timeout, accept_rate, memory, min_free_disk, max_sessions, partial_packet, session_queue, session_subscriptions, session_output, retained\n" },
         { "{ \"zzz\": { \"node\": [1, {}] } }",
-          "t:1:3: zzz: unknown key, allowed are node, data_dir, drain_timeout, listeners, limits, store, auth, queues, routes, pools, schedules, bridges, jobs, sessions\n" },
+          "t:1:3: zzz: unknown key, allowed are node, data_dir, drain_timeout, sys_interval, shared_subscriptions, listeners, limits, store, auth, queues, routes, pools, schedules, bridges, jobs, sessions\n" },
         { "{ \"\": 1, \"a.b\": 2, \"limits\": { \"a\\\"b\\\\ä\": 3 } }",
-          "t:1:3: [\"\"]: unknown key, allowed are node, data_dir, drain_timeout, listeners, limits, store, auth, queues, routes, pools, schedules, bridges, jobs, sessions\n"
-          "t:1:10: [\"a.b\"]: unknown key, allowed are node, data_dir, drain_timeout, listeners, limits, store, auth, queues, routes, pools, schedules, bridges, jobs, sessions\n"
-          "t:1:32: limits[\"a\\x22b\\x5c\\xc3\\xa4\"]: unknown key, allowed are max_connections, max_message, connect_timeout, accept_rate, memory, min_free_disk, max_sessions, partial_packet, session_queue, retained\n" },
+          "t:1:3: [\"\"]: unknown key, allowed are node, data_dir, drain_timeout, sys_interval, shared_subscriptions, listeners, limits, store, auth, queues, routes, pools, schedules, bridges, jobs, sessions\n"
+          "t:1:10: [\"a.b\"]: unknown key, allowed are node, data_dir, drain_timeout, sys_interval, shared_subscriptions, listeners, limits, store, auth, queues, routes, pools, schedules, bridges, jobs, sessions\n"
+          "t:1:32: limits[\"a\\x22b\\x5c\\xc3\\xa4\"]: unknown key, allowed are max_connections, max_message, connect_timeout, accept_rate, memory, min_free_disk, max_sessions, partial_packet, session_queue, session_subscriptions, session_output, retained\n" },
         { "{ \"node\": \"a b\" }",
           "t:1:11: node: \"a b\" is not allowed, must be a name: 1 to 64 of A-Z a-z 0-9 . _ -\n" },
         { "{ \"node\": \"\" }",
@@ -189,6 +189,10 @@ static void wrong_keys_and_values_are_told_where_and_what_is_allowed(void **stat
           "t:1:11: node: \"01234567890123456789012345678901234567890123...\" is not allowed, must be a name: 1 to 64 of A-Z a-z 0-9 . _ -\n" },
         { "{ \"drain_timeout\": 30 }",
           "t:1:20: drain_timeout: 30 is not allowed, must be a duration such as \"30s\" from 0s to 1d\n" },
+        { "{ \"listeners\": [{ \"bind\": \"localhost:1\", \"protocol\": \"mqtt\", \"response_information\": \"a/#\" }] }",
+          "t:1:86: listeners[0].response_information: \"a/#\" is not allowed, must be a topic prefix of at most 1024 bytes without wildcards, such as \"reply/%c/\" or null\n" },
+        { "{ \"shared_subscriptions\": \"random\" }",
+          "t:1:27: shared_subscriptions: \"random\" is not allowed, must be \"free\" or \"round_robin\"\n" },
         { "{ \"drain_timeout\": \"30 s\" }",
           "t:1:20: drain_timeout: \"30 s\" is not allowed, must be a duration such as \"30s\" from 0s to 1d\n" },
         { "{ \"drain_timeout\": \"2d\" }",
@@ -208,7 +212,7 @@ static void wrong_keys_and_values_are_told_where_and_what_is_allowed(void **stat
           "t:1:56: limits.accept_rate: \"5000\" is not allowed, must be a whole number from 0 to 1000000\n" },
         { "{ \"limits\": { \"mxa_message\": 1, \"max_message_of_this_gateway_that_nobody_ever_heard_of\": 1 } }",
           "t:1:15: limits.mxa_message: unknown key, did you mean \"max_message\"?\n"
-          "t:1:33: limits.max_message_of_this_gateway_that_nobody_ever_heard_of: unknown key, allowed are max_connections, max_message, connect_timeout, accept_rate, memory, min_free_disk, max_sessions, partial_packet, session_queue, retained\n" },
+          "t:1:33: limits.max_message_of_this_gateway_that_nobody_ever_heard_of: unknown key, allowed are max_connections, max_message, connect_timeout, accept_rate, memory, min_free_disk, max_sessions, partial_packet, session_queue, session_subscriptions, session_output, retained\n" },
         { "{ \"listeners\": [ { \"bind\": \"[::1:1\", \"protocol\": \"mqtt\" }, { \"bind\": \"[::x]:1\", \"protocol\": \"mqtt\" },\n"
           "  { \"bind\": \"unix:/012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567\", \"protocol\": \"mqtt\", \"mode\": \"0680\" },\n"
           "  { \"bind\": \"127.0.0.1\", \"protocol\": 1, \"mode\": 384 }, { \"bind\": \"127.0.0.1:\", \"protocol\": \"mqtt\" } ] }",

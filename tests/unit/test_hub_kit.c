@@ -63,6 +63,8 @@ void kit_commit(struct kit *k, int err)
     b->took_us = 1000;
     if (err == SL_OK)
         keep_bodies(k, b);
+    if (err == SL_OK && k->apply != NULL)
+        assert_int_equal(k->apply(k->apply_arg, b), SL_OK);
     hub_committed(k->h, b, err);
     give_bodies(k);
     kit_turn(k);
@@ -81,7 +83,8 @@ void kit_settle(struct kit *k)
 
 const char *kit_records(struct kit *k)
 {
-    static const char *const names[] = { "NONE", "BODY", "ENTRY", "UPDATE", "SETTLE", "BODY_DROP", "SESSION", "SESSION_DROP", "QOS2_ADD", "QOS2_DROP" };
+    static const char *const names[] = { "NONE", "BODY", "ENTRY", "UPDATE", "SETTLE", "BODY_DROP", "SESSION", "SESSION_DROP", "QOS2_ADD", "QOS2_DROP",
+                                         "SUBSCRIPTION", "SUBSCRIPTION_DROP", "WILL", "WILL_DROP", "COPY", "COPY_DROP", "RETAIN", "RETAIN_DROP" };
     size_t n = 0;
     k->records[0] = '\0';
     for (uint32_t i = 0; k->pending != NULL && i < k->pending->n; i++) {
@@ -118,11 +121,13 @@ void kit_open(struct kit *k)
     struct hub_config cfg = {
         .boot = ++k->boot, .seed = 1, .memory_bytes = k->memory_bytes == 0 ? 8u << 20 : k->memory_bytes,
         .commit_delay_us = k->commit_delay_us, .max_sessions = 100, .max_connections = k->max_connections == 0 ? 100 : k->max_connections,
+        .subscribers = k->subscribers, .retained_messages = k->retained_messages, .retained_bytes = k->retained_bytes, .sharing = k->sharing,
+        .sys_interval_ms = k->sys_interval_ms, .version = "1.2.3",
         .store = { k, on_submit, k->here ? on_apply_here : NULL, on_fetch, on_volatile },
     };
     struct proto_config session = {
         .max_message = 65536, .partial_packet = 65536, .connect_timeout_ms = 10000, .reject_grace_ms = 1000, .receive_maximum = 100,
-        .topic_alias_max = 4, .max_headers = 32, .max_header_bytes = 1024, .session_expiry_max_s = UINT32_MAX, .server_name = "kit",
+        .topic_alias_max = 4, .max_headers = 32, .max_header_bytes = 1024, .session_expiry_max_s = UINT32_MAX, .retain_available = true, .server_name = "kit",
     };
     k->mqtt = (struct hub_listener){ .protocol = &mqtt_protocol, .session = session, .park_max = 4, .park_bytes = 1u << 20, .meaning = true };
     k->stomp = k->mqtt;
@@ -165,9 +170,14 @@ static void read_output(struct kit *k)
     struct hub_client *hc;
     while ((hc = hub_next_dirty(k->h)) != NULL) {
         struct kit_client *c = hub_client_arg(hc);
+        if (c->unread && !hub_client_closing(hc)) {
+            (void)hub_client_written(hc, true);
+            continue;
+        }
         struct sl_buf *out = hub_client_output(hc);
         assert_int_equal(sl_buf_append_bytes(&c->rx, sl_buf_view(out)), SL_OK);
         sl_buf_consume(out, sl_buf_len(out));
+        (void)hub_client_written(hc, false);
         if (hub_client_closing(hc))
             kit_lose(c);
     }
@@ -277,6 +287,51 @@ void kit_pubrel(struct kit_client *c, uint16_t id)
     feed_buf(c, &out);
 }
 
+static enum mqtt_version version_of(const struct kit_client *c)
+{
+    return c->v5 ? MQTT_V5 : MQTT_V311;
+}
+
+void kit_subscribe_full(struct kit_client *c, const struct mqtt_filter *f, size_t n, uint32_t subscription_id)
+{
+    struct sl_buf out = { 0 };
+    struct mqtt_filters p = { .packet_id = 99, .list = f, .n = n };
+    mqtt_props_init(&p.props);
+    if (subscription_id > 0)
+        mqtt_props_set_subscription_ids(&p.props, &subscription_id, 1);
+    assert_int_equal(mqtt_encode_subscribe(&out, version_of(c), &p), SL_OK);
+    feed_buf(c, &out);
+}
+
+void kit_subscribe(struct kit_client *c, const char *filter, uint8_t qos)
+{
+    kit_subscribe_full(c, &(struct mqtt_filter){ .filter = sl_str(filter), .qos = qos }, 1, 0);
+}
+
+void kit_unsubscribe(struct kit_client *c, const char *filter)
+{
+    struct sl_buf out = { 0 };
+    struct mqtt_filter f = { .filter = sl_str(filter) };
+    struct mqtt_filters p = { .packet_id = 98, .list = &f, .n = 1 };
+    mqtt_props_init(&p.props);
+    assert_int_equal(mqtt_encode_unsubscribe(&out, version_of(c), &p), SL_OK);
+    feed_buf(c, &out);
+}
+
+void kit_settle_as(struct kit_client *c, enum mqtt_type type, uint16_t id, uint8_t reason)
+{
+    struct sl_buf out = { 0 };
+    struct mqtt_ack a = { .type = (uint8_t)type, .packet_id = id, .reason = reason };
+    mqtt_props_init(&a.props);
+    assert_int_equal(mqtt_encode_ack(&out, version_of(c), &a), SL_OK);
+    feed_buf(c, &out);
+}
+
+void kit_acked(struct kit_client *c, uint16_t id)
+{
+    kit_settle_as(c, MQTT_PUBACK, id, 0);
+}
+
 void kit_ping(struct kit_client *c)
 {
     static const uint8_t ping[] = { 0xC0, 0 };
@@ -292,12 +347,46 @@ void kit_lose(struct kit_client *c)
 
 /* ---- what they read ---- */
 
+static int describe_ids(const struct mqtt_publish *p, char *out, size_t cap)
+{
+    size_t pos = 0;
+    uint32_t id;
+    int n = 0;
+    while (mqtt_props_next_subscription_id(&p->props, &pos, &id))
+        n += snprintf(out + n, cap - (size_t)n, n == 0 ? " subs=%u" : ",%u", id);
+    return n;
+}
+
+static int describe_publish(const struct mqtt_publish *p, char *out, size_t cap)
+{
+    struct sl_bytes shown = sl_bytes_of(p->payload.p, p->payload.n < 32 ? p->payload.n : 32);
+    int n = snprintf(out, cap, "PUBLISH q%u", p->qos);
+    if (p->qos > 0)
+        n += snprintf(out + n, cap - (size_t)n, " id=%u", p->packet_id);
+    n += snprintf(out + n, cap - (size_t)n, " %.*s %.*s%s%s", (int)p->topic.n, (const char *)p->topic.p, (int)shown.n, (const char *)shown.p,
+                  p->dup ? " dup" : "", p->retain ? " retain" : "");
+    if (mqtt_props_has(&p->props, MQTT_PROP_MESSAGE_EXPIRY))
+        n += snprintf(out + n, cap - (size_t)n, " expiry=%u", mqtt_props_number(&p->props, MQTT_PROP_MESSAGE_EXPIRY, 0));
+    n += describe_ids(p, out + n, cap - (size_t)n);
+    return n + snprintf(out + n, cap - (size_t)n, "\n");
+}
+
+static int describe_codes(const char *name, const struct mqtt_codes *codes, char *out, size_t cap)
+{
+    int n = snprintf(out, cap, "%s", name);
+    for (size_t i = 0; i < codes->codes.n; i++)
+        n += snprintf(out + n, cap - (size_t)n, " 0x%02x", codes->codes.p[i]);
+    return n + snprintf(out + n, cap - (size_t)n, "\n");
+}
+
 static int describe(const struct kit_client *c, struct mqtt_frame *f, char *out, size_t cap)
 {
     static const char *const names[] = { "PUBACK", "PUBREC", "PUBREL", "PUBCOMP" };
     struct mqtt_connack k;
     struct mqtt_ack a;
     struct mqtt_word w;
+    struct mqtt_publish p;
+    struct mqtt_codes codes;
     f->version = c->v5 ? MQTT_V5 : MQTT_V311;
     f->from_server = true;
     if (f->type == MQTT_CONNACK && mqtt_decode_connack(f, &k) == SL_OK)
@@ -306,6 +395,12 @@ static int describe(const struct kit_client *c, struct mqtt_frame *f, char *out,
         return snprintf(out, cap, "%s %u 0x%02x\n", names[f->type - MQTT_PUBACK], a.packet_id, a.reason);
     if (f->type == MQTT_DISCONNECT && mqtt_decode_disconnect(f, &w) == SL_OK)
         return snprintf(out, cap, "DISCONNECT 0x%02x\n", w.reason);
+    if (f->type == MQTT_PUBLISH && mqtt_decode_publish(f, &p) == SL_OK)
+        return describe_publish(&p, out, cap);
+    if (f->type == MQTT_SUBACK && mqtt_decode_suback(f, &codes) == SL_OK)
+        return describe_codes("SUBACK", &codes, out, cap);
+    if (f->type == MQTT_UNSUBACK && mqtt_decode_unsuback(f, &codes) == SL_OK)
+        return describe_codes("UNSUBACK", &codes, out, cap);
     return snprintf(out, cap, "%s\n", f->type == MQTT_PINGRESP ? "PINGRESP" : "?");
 }
 

@@ -25,8 +25,9 @@ struct kit_client {
     struct kit *k;
     struct hub_client *c; /* NULL: closed */
     bool v5, stomp;
+    bool unread;          /* it does not read: its output stays where it is */
     struct sl_buf rx;
-    char log[4096];
+    char log[16384];
 };
 
 struct kit_worker {
@@ -51,9 +52,15 @@ struct kit {
     struct batch_fetch *fetch;
     struct sl_idmap bodies;      /* what has been committed */
     uint64_t memory_bytes, commit_delay_us;
+    int (*apply)(void *arg, struct batch *b); /* where what is committed goes as well; NULL: nowhere */
+    void *apply_arg;
     bool here;                   /* small batches are synced on the loop, with `here_err` */
     int here_err;
     uint32_t max_connections;    /* 0: 100 */
+    uint64_t sys_interval_ms;    /* 0: no $SYS */
+    struct hub_subscriber_limits subscribers; /* zero: the usual */
+    uint64_t retained_messages, retained_bytes;
+    enum hub_sharing sharing;
     struct kit_client clients[KIT_CLIENTS];
     struct kit_worker workers[2];
     char records[1024];
@@ -83,9 +90,17 @@ void kit_frame(struct kit_client *c, const char *frame);
 void kit_publish(struct kit_client *c, uint8_t qos, uint16_t id, const char *topic);
 void kit_publish_full(struct kit_client *c, const struct mqtt_publish *p);
 void kit_pubrel(struct kit_client *c, uint16_t id);
+/* SUBSCRIBE with packet id 99. */
+void kit_subscribe(struct kit_client *c, const char *filter, uint8_t qos);
+void kit_subscribe_full(struct kit_client *c, const struct mqtt_filter *f, size_t n, uint32_t subscription_id);
+void kit_unsubscribe(struct kit_client *c, const char *filter);
+/* PUBACK, PUBREC, PUBCOMP as a subscriber sends them. */
+void kit_settle_as(struct kit_client *c, enum mqtt_type type, uint16_t id, uint8_t reason);
+void kit_acked(struct kit_client *c, uint16_t id);
 void kit_ping(struct kit_client *c);
 void kit_lose(struct kit_client *c);
-/* What came since it was asked last: "PUBACK 1 0x00\n" …; STOMP as text; "closed\n". */
+/* What came since it was asked last: "PUBACK 1 0x00\n" …; STOMP as text; "closed\n". A PUBLISH is
+ * "PUBLISH q1 id=1 t/1 p1 dup retain expiry=9 subs=1,2\n" with what of that it has. */
 const char *kit_log(struct kit_client *c);
 
 struct kit_worker *kit_worker(struct kit *k, uint32_t n, uint32_t queue);

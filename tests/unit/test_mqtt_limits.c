@@ -77,25 +77,58 @@ static void a_partial_packet_is_held_as_its_bytes_arrive(void **state)
     harness_end(&h);
 }
 
-static void a_client_that_does_not_read_is_let_go(void **state)
+/* Pings until the connection ends; what it left in the output. */
+static size_t ping_until_closed(struct harness *h)
 {
-    (void)state;
-    struct harness h;
-    harness_init(&h);
-    harness_open(&h, MQTT_V311);
-    static const uint8_t pings[4096] = {0xC0, 0, 0xC0, 0};
     uint8_t in[4096];
-    for (size_t i = 0; i < sizeof in; i++)
-        in[i] = pings[i % 2];
+    for (size_t i = 0; i < sizeof in; i += 2) {
+        in[i] = 0xC0;
+        in[i + 1] = 0;
+    }
     bool closed = false;
-    for (unsigned i = 0; i < 1000 && !closed; i++) {
+    for (unsigned i = 0; i < 2000 && !closed; i++) {
         struct proto_event ev;
-        mqtt_protocol.feed(h.s, sl_bytes_of(in, sizeof in), h.now_ms);
-        closed = mqtt_protocol.next(h.s, &ev) && ev.kind == PROTO_CLOSE;
+        mqtt_protocol.feed(h->s, sl_bytes_of(in, sizeof in), h->now_ms);
+        closed = mqtt_protocol.next(h->s, &ev) && ev.kind == PROTO_CLOSE;
         if (closed)
             assert_string_equal(ev.u.reason, "client_does_not_read");
     }
     assert_true(closed);
+    return sl_buf_len(mqtt_protocol.output(h->s));
+}
+
+static void a_client_that_does_not_read_is_let_go(void **state)
+{
+    (void)state;
+    for (int v5 = 0; v5 <= 1; v5++) {
+        struct harness h;
+        harness_init(&h);
+        harness_open(&h, v5 ? MQTT_V5 : MQTT_V311);
+        size_t left = ping_until_closed(&h), word = v5 ? 3 : 0;
+        assert_int_equal(left, 1024 * 1024 + word);
+        if (v5) {
+            struct sl_bytes out = sl_buf_view(mqtt_protocol.output(h.s));
+            assert_memory_equal(out.p + left - word, "\xe0\x01\x97", word);
+        }
+        harness_end(&h);
+    }
+}
+
+/* What is delivered is its sender's care, up to the largest packet. */
+static void a_subscriber_that_does_not_read_is_let_go_too(void **state)
+{
+    (void)state;
+    struct harness h;
+    harness_init(&h);
+    h.cfg.max_message = 1000;
+    harness_open(&h, MQTT_V311);
+    struct message *m = message_new(
+        &(struct message_parts){ .id = 1, .protocol = MESSAGE_MQTT5, .topic = sl_str("t") });
+    struct proto_delivery d = { .msg = m };
+    assert_int_equal(mqtt_protocol.deliver(h.s, &d, h.packets), PROTO_SENT);
+    size_t left = ping_until_closed(&h);
+    assert_in_range(left, 1024 * 1024 + 1000 + 65536 - 1, 1024 * 1024 + 1000 + 65536);
+    message_unref(m);
     harness_end(&h);
 }
 
@@ -158,6 +191,18 @@ static void a_client_that_takes_no_connack_is_refused(void **state)
     harness_end(&h);
 }
 
+static void a_client_that_takes_no_refusal_is_closed_without_one(void **state)
+{
+    (void)state;
+    struct harness h;
+    harness_init(&h);
+    harness_begin(&h);
+    harness_feed_text(&h, "10 ( s\"MQTT\" 05 02 00 3c ( 27 00 00 00 04 ) s\"dev\" )");
+    expect_out(&h, "");
+    assert_non_null(strstr(harness_log(&h), "CLOSE client_maximum_packet_size\n"));
+    harness_end(&h);
+}
+
 /* ---- our own end ---- */
 
 struct bye_row {
@@ -213,9 +258,11 @@ int main(void)
         cmocka_unit_test(a_connect_over_partial_packet_is_closed_at_its_header),
         cmocka_unit_test(a_partial_packet_is_held_as_its_bytes_arrive),
         cmocka_unit_test(a_client_that_does_not_read_is_let_go),
+        cmocka_unit_test(a_subscriber_that_does_not_read_is_let_go_too),
         cmocka_unit_test(more_unanswered_releases_than_ids_are_refused),
         cmocka_unit_test(packets_over_the_clients_maximum_are_not_sent),
         cmocka_unit_test(a_client_that_takes_no_connack_is_refused),
+        cmocka_unit_test(a_client_that_takes_no_refusal_is_closed_without_one),
         cmocka_unit_test(shutdown_says_why_in_5_and_closes_in_311),
         cmocka_unit_test(shutdown_before_connect_is_silent),
     };

@@ -64,6 +64,10 @@ static const struct row first_packet[] = {
     {"10 ( s\"MQTT\" 05 02 00 3c ( 24 01 ) s\"d\" )",                         "20 03 00 81 00", "property_not_allowed"     },
     {"10 ( s\"MQTT\" 05 02 00 3c ( 16 s\"x\" ) s\"d\" )",                     "20 03 00 82 00",
      "auth_data_without_method"                                                                                            },
+    {"10 ( s\"MQTT\" 05 06 00 3c () s\"d\" () 00 02 c3 28 s\"p\" )",        "20 03 00 81 00", "will_topic"               }, /* [MQTT-3.1.3-11] */
+    {"10 ( s\"MQTT\" 05 06 00 3c () s\"d\" () 00 03 \"a\" 00 \"b\" s\"p\" )", "20 03 00 81 00", "will_topic"           },
+    {"10 ( s\"MQTT\" 05 02 00 3c ( 21 00 01 21 00 01 ) s\"d\" )",           "20 03 00 82 00", "property_repeated"        },
+    {"10 ( s\"MQTT\" 05 02 00 3c ( 19 02 ) s\"d\" )",                         "20 03 00 82 00", "property_value"           },
     {"10 ( s\"MQTT\" 05 02 00 3c 7f 11 00 )",                                 "20 03 00 81 00", "property_length"          },
 };
 
@@ -134,6 +138,30 @@ static const struct row in_5[] = {
     {"f0 ( 19 ( 15 s\"X\" ) )",                 "e0 01 82", "auth_without_method"    },
     {"f0 ( 01 () )",                            "e0 01 82", "reason_code"            },
     {"e0 01 8e",                                "e0 01 82", "reason_code"            }, /* only a server takes over */
+    {"30 ( s\"t\" ( 08 00 02 c3 28 ) )",        "e0 01 81", "malformed_property"     }, /* [MQTT-3.3.2-13] */
+    {"30 ( s\"t\" ( 03 00 02 c3 28 ) )",        "e0 01 81", "malformed_property"     }, /* [MQTT-3.3.2-19] */
+    {"30 ( s\"t\" ( 03 00 03 \"a\" 00 \"b\" ) )", "e0 01 81", "malformed_property"   },
+    {"82 ( 00 01 () 00 02 c3 28 00 )",          "e0 01 81", "topic_filter"           }, /* [MQTT-3.8.3-1] */
+    {"82 ( 00 01 () 00 03 \"a\" 00 \"b\" 00 )", "e0 01 81", "topic_filter"           },
+    {"82 ( 00 01 () s\"$share/g/\" 00 )",       "e0 01 81", "topic_filter"           }, /* [MQTT-4.8.2-2] */
+    {"82 ( 00 01 () s\"$share/g/a/#/b\" 00 )",  "e0 01 81", "topic_filter"           },
+    {"82 ( 00 01 () s\"$share/#/t\" 00 )",      "e0 01 81", "topic_filter"           },
+    {"82 ( 00 01 () s\"$share/\" 00 )",         "e0 01 81", "topic_filter"           },
+    {"82 ( 00 01 ( 0b 80 80 80 80 01 ) s\"f\" 00 )", "e0 01 81", "malformed_property" },
+    {"a2 ( 00 01 () 00 02 c3 28 )",             "e0 01 81", "topic_filter"           }, /* [MQTT-3.10.3-1] */
+    {"a2 ( 00 01 () s\"$share//t\" )",          "e0 01 81", "topic_filter"           },
+    {"a2 ( 00 00 () s\"a\" )",                  "e0 01 82", "packet_id_0"            },
+    {"a2 ( 00 01 ( 0b 01 ) s\"a\" )",           "e0 01 81", "property_not_allowed"   },
+    {"42 02 00 01",                             "e0 01 81", "fixed_header_flags"     },
+    {"52 02 00 01",                             "e0 01 81", "fixed_header_flags"     },
+    {"72 02 00 01",                             "e0 01 81", "fixed_header_flags"     },
+    {"40 02 00 00",                             "e0 01 82", "packet_id_0"            },
+    {"50 02 00 00",                             "e0 01 82", "packet_id_0"            },
+    {"70 02 00 00",                             "e0 01 82", "packet_id_0"            },
+    {"70 03 00 01 10",                          "e0 01 82", "reason_code"            },
+    {"e1 00",                                   "e0 01 81", "fixed_header_flags"     }, /* [MQTT-3.14.1-1] */
+    {"e2 01 00",                                "e0 01 81", "fixed_header_flags"     },
+    {"f1 00",                                   "e0 01 81", "fixed_header_flags"     }, /* [MQTT-3.15.1-1] */
     {"e0 ( 00 ( 1c s\"elsewhere\" ) )",         "e0 01 81", "property_not_allowed"   },
     {"e0 ( 00 ( 11 00 00 00 01 ) )",            "e0 01 82", "session_expiry_was_zero"},
 };
@@ -163,6 +191,11 @@ static const struct row in_311[] = {
     {"20 02 00 00",                         "", "packet_type"         },
     {"10 ( s\"MQTT\" 04 02 00 3c s\"d\" )", "", "second_connect"      },
     {"f0 00",                               "", "packet_type"         },
+    {"82 ( 00 01 s\"$share//f\" 00 )",      "", "topic_filter"        },
+    {"a2 ( 00 01 s\"$share/g\" )",          "", "topic_filter"        },
+    {"50 02 00 00",                         "", "packet_id_0"         },
+    {"70 02 00 00",                         "", "packet_id_0"         },
+    {"50 03 00 01 00",                      "", "trailing_bytes"      },
     {"e0 ( 00 )",                           "", "trailing_bytes"      },
     {"e1 00",                               "", "fixed_header_flags"  },
     {"c0 ( 00 )",                           "", "trailing_bytes"      },

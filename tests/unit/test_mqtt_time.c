@@ -196,6 +196,40 @@ static void memory_is_given_back_after_some_silence(void **state)
     harness_end(&h);
 }
 
+/* Deliveries are no sign of life of the client, but they use the memory. */
+static void memory_is_kept_while_messages_are_delivered(void **state)
+{
+    (void)state;
+    struct harness h;
+    harness_init(&h);
+    harness_begin(&h);
+    harness_feed_text(&h, "10 ( s\"MQTT\" 04 02 00 00 s\"dev\" )");
+    struct message *m = message_new(
+        &(struct message_parts){.id = 1, .protocol = MESSAGE_MQTT5, .topic = sl_str("t")});
+    struct proto_delivery d = {.msg = m};
+    struct sl_buf *out = mqtt_protocol.output(h.s);
+    harness_tick(&h, 7000);
+    assert_null(out->p);
+    unsigned ticks = 0;
+    for (uint64_t t = 100000; t < 200000; t += 1000) {
+        h.now_ms = t;
+        harness_deliver(&h, &d);
+        assert_non_null(out->p);
+        if (deadline(&h) <= t) {
+            harness_tick(&h, t);
+            ticks++;
+        }
+        assert_non_null(out->p);
+    }
+    assert_in_range(ticks, 19, 21); /* one in five seconds */
+    while (deadline(&h) != UINT64_MAX)
+        harness_tick(&h, deadline(&h));
+    assert_null(out->p);
+    assert_in_range(h.now_ms, 204000, 210000);
+    message_unref(m);
+    harness_end(&h);
+}
+
 static void a_tick_that_comes_early_does_nothing(void **state)
 {
     (void)state;
@@ -222,6 +256,7 @@ int main(void)
         cmocka_unit_test(quota_on_311_withholds_and_closes_after_the_grace),
         cmocka_unit_test(denied_on_311_waits_no_longer_than_the_grace),
         cmocka_unit_test(memory_is_given_back_after_some_silence),
+        cmocka_unit_test(memory_is_kept_while_messages_are_delivered),
         cmocka_unit_test(a_tick_that_comes_early_does_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

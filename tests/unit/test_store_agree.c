@@ -1,7 +1,8 @@
 /* Both engines after any story: seeded batches as the hub makes them, with
- * entries that were cancelled, messages that move, settles that a full disk
- * parted and that are applied again. Disk and memory must tell the
- * same content, body for body. The faultfs shim is linked into this program. */
+ * entries and copies that were cancelled, messages that move, settles that a full
+ * disk parted and that are applied again, sessions that come and go with what is
+ * theirs, retained messages. Disk and memory must tell the same content, body for
+ * body. The faultfs shim is linked into this program. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -20,12 +21,16 @@
 #define BATCHES 150u
 #define LIVE_MAX 120u
 #define QUEUES 4u
+#define SESSIONS 4u
+#define SUBSCRIPTIONS 6u
+#define RETAINED_MAX 20u
 /* Payloads whose records lie on both sides of what stands inside an entry. */
 #define PAYLOAD_AT_LIMIT (STORE_ENTRY_INSIDE_MAX - MESSAGE_RECORD_FIXED - 6u)
 
 struct live {
     uint64_t id;
     uint32_t queues; /* bit q: queue q has an entry */
+    uint32_t copies; /* bit k: session k has one */
     uint32_t payload;
     bool touched; /* in this batch */
 };
@@ -38,6 +43,10 @@ struct world {
     struct live live[LIVE_MAX];
     uint32_t n;
     uint64_t last_id;
+    uint64_t sessions[SESSIONS]; /* their numbers */
+    uint64_t last_session;
+    uint64_t retained[RETAINED_MAX];
+    uint32_t n_retained;
 };
 
 static uint32_t below(struct world *w, uint32_t n)
@@ -53,6 +62,22 @@ static uint32_t some_queue(struct world *w, uint32_t of)
     return q;
 }
 
+static uint32_t some_session(struct world *w, uint32_t of)
+{
+    uint32_t k = below(w, SESSIONS);
+    while ((of & 1u << k) == 0)
+        k = (k + 1) % SESSIONS;
+    return k;
+}
+
+static void add_copy(struct world *w, const struct live *m, uint32_t k)
+{
+    if (below(w, 4) == 0)
+        kit_released(w->b, m->id, w->sessions[k], (uint16_t)below(w, 65536));
+    else
+        kit_copy(w->b, m->id, w->sessions[k], (uint16_t)below(w, 65536), below(w, 5));
+}
+
 static void add_entry(struct world *w, const struct live *m, uint32_t queue)
 {
     struct batch_op *op = batch_add(w->b, BATCH_ENTRY);
@@ -61,7 +86,30 @@ static void add_entry(struct world *w, const struct live *m, uint32_t queue)
     op->msg = kit_message(m->id, m->payload);
 }
 
-/* For one to four queues, some of which have finished with it already. */
+/* New ones take the place of old ones. */
+static void retain(struct world *w, uint64_t id)
+{
+    uint32_t at = w->n_retained < RETAINED_MAX ? w->n_retained++ : below(w, RETAINED_MAX);
+    kit_retain(w->b, id, below(w, 2) == 0 ? 10 : 5000);
+    if (w->retained[at] != 0)
+        batch_add(w->b, BATCH_RETAIN_DROP)->id = w->retained[at];
+    w->retained[at] = id;
+}
+
+static void copies_enter(struct world *w, struct live *m)
+{
+    for (uint32_t k = 0; k < SESSIONS; k++) {
+        if (below(w, 3) != 0)
+            continue;
+        add_copy(w, m, k);
+        if (below(w, 4) == 0)
+            batch_cancel(w->b, w->b->n - 1);
+        else
+            m->copies |= 1u << k;
+    }
+}
+
+/* For up to four queues and four sessions, some of which have finished with it already. */
 static void enter(struct world *w)
 {
     static const uint32_t payloads[] = { 0, 1, 200, PAYLOAD_AT_LIMIT - 1, PAYLOAD_AT_LIMIT, PAYLOAD_AT_LIMIT + 1, 3000, 9000 };
@@ -84,7 +132,11 @@ static void enter(struct world *w)
         else
             m.queues |= 1u << q;
     }
-    if (m.queues == 0)
+    if (below(w, 5) == 0)
+        retain(w, m.id);
+    if (below(w, 2) == 0)
+        copies_enter(w, &m);
+    if (m.queues == 0 && m.copies == 0)
         batch_cancel(w->b, at);
     else
         w->live[w->n++] = m;
@@ -107,15 +159,26 @@ static void fail_once(struct world *w, struct live *m)
     m->touched = true;
 }
 
+static void drop_copy(struct world *w, struct live *m, uint32_t k)
+{
+    kit_copy_drop(w->b, m->id, w->sessions[k]);
+    m->copies &= ~(1u << k);
+    m->touched = true;
+}
+
 static void settle(struct world *w, struct live *m)
 {
-    uint32_t queue = some_queue(w, m->queues);
-    struct batch_op *op = batch_add(w->b, BATCH_SETTLE);
-    op->id = m->id;
-    op->queue = queue;
-    m->queues &= ~(1u << queue);
+    if (m->queues == 0 || (m->copies != 0 && below(w, 2) == 0)) {
+        drop_copy(w, m, some_session(w, m->copies));
+    } else {
+        uint32_t queue = some_queue(w, m->queues);
+        struct batch_op *op = batch_add(w->b, BATCH_SETTLE);
+        op->id = m->id;
+        op->queue = queue;
+        m->queues &= ~(1u << queue);
+    }
     m->touched = true;
-    if (m->queues != 0)
+    if (m->queues != 0 || m->copies != 0)
         return;
     batch_add(w->b, BATCH_BODY_DROP)->id = m->id;
     *m = w->live[--w->n];
@@ -139,20 +202,79 @@ static void move(struct world *w, struct live *m)
     m->touched = true;
 }
 
+/* It is numbered, released, or goes to another member. */
+static void copy_changes(struct world *w, struct live *m)
+{
+    uint32_t k = some_session(w, m->copies), others = ~m->copies & ((1u << SESSIONS) - 1);
+    m->touched = true;
+    if (others == 0 || below(w, 2) == 0) {
+        add_copy(w, m, k);
+        return;
+    }
+    uint32_t to = some_session(w, others);
+    add_copy(w, m, to);
+    m->copies |= 1u << to;
+    drop_copy(w, m, k);
+}
+
+static void session_begins(struct world *w, uint32_t k)
+{
+    w->sessions[k] = ++w->last_session;
+    kit_session(w->b, w->sessions[k], "a session");
+}
+
+static void session_ends(struct world *w, uint32_t k)
+{
+    for (uint32_t i = w->n; i-- > 0;) {
+        struct live *m = &w->live[i];
+        if ((m->copies & 1u << k) == 0)
+            continue;
+        drop_copy(w, m, k);
+        if (m->queues != 0 || m->copies != 0)
+            continue;
+        batch_add(w->b, BATCH_BODY_DROP)->id = m->id;
+        *m = w->live[--w->n];
+    }
+    batch_add(w->b, BATCH_SESSION_DROP)->id = w->sessions[k];
+    session_begins(w, k);
+}
+
+static void session_changes(struct world *w, bool settles_only)
+{
+    uint64_t session = w->sessions[below(w, SESSIONS)];
+    uint32_t number = below(w, SUBSCRIPTIONS), what = below(w, 12);
+    if (what < 4)
+        kit_subscription_drop(w->b, session, number);
+    else if (what < 6)
+        batch_add(w->b, BATCH_WILL_DROP)->id = session;
+    else if (what < 7 && w->n_retained > 0)
+        batch_add(w->b, BATCH_RETAIN_DROP)->id = w->retained[below(w, w->n_retained)];
+    else if (what < 8 && !settles_only)
+        session_ends(w, below(w, SESSIONS));
+    else if (what < 9 && !settles_only)
+        kit_will(w->b, session, below(w, 3000));
+    else if (!settles_only)
+        kit_subscription(w->b, session, number, "a/+/b");
+}
+
 static void fill(struct world *w, bool settles_only)
 {
     for (uint32_t i = 0; i < w->n; i++)
         w->live[i].touched = false;
     for (uint32_t left = 1 + below(w, 40); left > 0; left--) {
         struct live *m = w->n == 0 ? NULL : &w->live[below(w, w->n)];
-        uint32_t what = below(w, 8);
+        uint32_t what = below(w, 10);
         if (what < 3 && !settles_only)
             enter(w);
-        else if (m != NULL && what == 3 && !settles_only)
+        else if (m != NULL && what == 3 && !settles_only && m->queues != 0)
             move(w, m);
-        else if (m != NULL && what == 4 && !m->touched)
+        else if (m != NULL && what == 4 && !m->touched && m->queues != 0)
             fail_once(w, m);
-        else if (m != NULL && (settles_only || what > 4))
+        else if (what == 5)
+            session_changes(w, settles_only);
+        else if (m != NULL && what == 6 && m->copies != 0)
+            copy_changes(w, m);
+        else if (m != NULL && (settles_only || what > 6))
             settle(w, m);
     }
 }
@@ -196,12 +318,25 @@ static void assert_bodies(struct world *w)
     }
 }
 
+static void assert_same_figures(struct world *w)
+{
+    struct store_info disk, memory;
+    assert_int_equal(store_info(w->disk, &disk), SL_OK);
+    assert_int_equal(store_info(w->memory, &memory), SL_OK);
+    assert_int_equal(disk.entries, memory.entries);
+    assert_int_equal(disk.sessions, memory.sessions);
+    assert_int_equal(disk.subscriptions, memory.subscriptions);
+    assert_int_equal(disk.copies, memory.copies);
+    assert_int_equal(disk.retained, memory.retained);
+}
+
 static void assert_agree(struct world *w)
 {
     char *on_disk = kit_content(w->disk), *in_memory = kit_content(w->memory);
     assert_string_equal(on_disk, in_memory);
     sl_free(on_disk);
     sl_free(in_memory);
+    assert_same_figures(w);
     assert_bodies(w);
 }
 
@@ -209,10 +344,18 @@ static void assert_empty_when_all_is_settled(struct world *w)
 {
     while (w->n > 0)
         settle(w, &w->live[0]);
+    for (uint32_t k = 0; k < SESSIONS; k++)
+        batch_add(w->b, BATCH_SESSION_DROP)->id = w->sessions[k];
+    for (uint32_t i = 0; i < w->n_retained; i++)
+        batch_add(w->b, BATCH_RETAIN_DROP)->id = w->retained[i];
     apply(w, true);
     struct store_info info;
     assert_int_equal(store_info(w->disk, &info), SL_OK);
-    assert_int_equal(info.entries + info.bodies, 0);
+    assert_int_equal(info.entries + info.bodies + info.sessions + info.subscriptions + info.copies + info.retained, 0);
+    assert_same_figures(w);
+    char *nothing = kit_content(w->disk);
+    assert_string_equal(nothing, "");
+    sl_free(nothing);
 }
 
 static void run(uint64_t seed)
@@ -221,6 +364,8 @@ static void run(uint64_t seed)
     kit_dir_make(&w.dir);
     sl_rng_seed(&w.rng, seed);
     w.disk = kit_open("lmdb", w.dir.path);
+    for (uint32_t k = 0; k < SESSIONS; k++)
+        session_begins(&w, k);
     for (uint32_t i = 0; i < BATCHES; i++) {
         bool settles_only = below(&w, 3) == 0;
         fill(&w, settles_only);

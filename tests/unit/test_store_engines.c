@@ -383,13 +383,15 @@ static void a_dropped_session_takes_its_qos2_ids_along(void **state)
             op->packet_id = id;
         }
     }
+    kit_session(f->b, 1, "one");
     kit_session(f->b, 2, "two");
     kit_session(f->b, 3, "three");
     kit_apply(f->st, f->b);
     batch_add(f->b, BATCH_SESSION_DROP)->id = 2;
+    kit_session(f->b, 2, "new"); /* what was left over would be its own */
     kit_apply(f->st, f->b);
     reopen(f);
-    assert_content(f, "session 3 three\nqos2 1 1\nqos2 1 2\nqos2 1 3\nqos2 3 1\nqos2 3 2\nqos2 3 3\n");
+    assert_content(f, "session 1 one\nsession 2 new\nsession 3 three\nqos2 1 1\nqos2 1 2\nqos2 1 3\nqos2 3 1\nqos2 3 2\nqos2 3 3\n");
 }
 
 static void queue_numbers_stay_with_their_names(void **state)

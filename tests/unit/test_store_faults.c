@@ -317,6 +317,110 @@ static void sessions_travel_with_settles_into_the_reserve(void **state)
     assert_entries(f->st, 0);
 }
 
+/* What clients leave behind is intake; what they answer is not. */
+static void what_fills_the_store_keeps_to_the_reserve_and_what_empties_it_does_not(void **state)
+{
+    struct fixture *f = *state;
+    f->cfg.map_size_bytes = 8 * MIB;
+    f->cfg.reserve_bytes = 2 * MIB;
+    open_store(f);
+    kit_session(f->b, 1, "s");
+    kit_body(f->b, 1, 10);
+    kit_copy(f->b, 1, 1, 0, 0);
+    kit_apply(f->st, f->b);
+    uint64_t id = 2 + fill(f, 2);
+    int err = SL_OK;
+    while (err == SL_OK) { /* until nothing however small is taken in */
+        kit_enqueue(f->b, id++, 1, 10);
+        err = store_apply(f->st, f->b);
+        batch_reset(f->b);
+    }
+    for (uint32_t what = 0; what < 3; what++) {
+        if (what == 0)
+            kit_retain(f->b, 5, 10);
+        else if (what == 1)
+            kit_will(f->b, 1, 10);
+        else
+            kit_subscription(f->b, 1, 1, "a");
+        assert_int_equal(store_apply(f->st, f->b), SL_ENOSPC);
+        batch_reset(f->b);
+    }
+    kit_released(f->b, 1, 1, 7);
+    kit_apply(f->st, f->b);
+    kit_copy_drop(f->b, 1, 1);
+    batch_add(f->b, BATCH_BODY_DROP)->id = 1;
+    kit_apply(f->st, f->b);
+    struct store_info info;
+    assert_int_equal(store_info(f->st, &info), SL_OK);
+    assert_int_equal(info.copies + info.subscriptions + info.retained, 0);
+}
+
+/* Ten sessions wait for each message. */
+static uint64_t fill_with_copies(struct fixture *f, uint64_t first)
+{
+    uint64_t id = first;
+    for (;;) {
+        kit_body(f->b, id, 300);
+        for (uint64_t session = 1; session <= 10; session++)
+            kit_copy(f->b, id, (session * 7) % 11, 0, 1);
+        int err = store_apply(f->st, f->b);
+        batch_reset(f->b);
+        if (err != SL_OK) {
+            assert_int_equal(err, SL_ENOSPC);
+            return id - first;
+        }
+        id++;
+    }
+}
+
+static void copies_are_numbered_and_settled_on_a_full_store(void **state)
+{
+    struct fixture *f = *state;
+    f->cfg.map_size_bytes = 8 * MIB;
+    f->cfg.reserve_bytes = 2 * MIB;
+    open_store(f);
+    for (uint64_t session = 0; session <= 10; session++)
+        kit_session(f->b, session, "s");
+    kit_apply(f->st, f->b);
+    uint64_t first = 1, previous = 0;
+    for (int round = 0; round < 3; round++) {
+        uint64_t n = fill_with_copies(f, first);
+        assert_true(n > 500 && (previous == 0 || n + 64 > previous));
+        for (uint64_t id = first; id < first + n; id++)
+            kit_copy(f->b, id, 7, (uint16_t)(1 + id), 1); /* one batch that touches every page */
+        kit_apply(f->st, f->b);
+        for (uint64_t id = first; id < first + n; id++) {
+            for (uint64_t session = 1; session <= 10; session++)
+                kit_copy_drop(f->b, id, (session * 7) % 11);
+            batch_add(f->b, BATCH_BODY_DROP)->id = id;
+        }
+        kit_apply(f->st, f->b);
+        struct store_info info;
+        assert_int_equal(store_info(f->st, &info), SL_OK);
+        assert_int_equal(info.copies + info.bodies, 0);
+        first += n;
+        previous = n;
+    }
+}
+
+static void a_replaced_retained_message_is_never_parted_from_its_drop(void **state)
+{
+    struct fixture *f = *state;
+    open_store(f);
+    kit_retain(f->b, 1, 100);
+    kit_apply(f->st, f->b);
+    kit_retain(f->b, 2, 100);
+    batch_add(f->b, BATCH_RETAIN_DROP)->id = 1;
+    setenv("FAULTFS", "write:1:ENOSPC", 1);
+    assert_int_equal(store_apply(f->st, f->b), SL_ENOSPC);
+    struct store_info info;
+    assert_int_equal(store_info(f->st, &info), SL_OK);
+    assert_int_equal(info.retained, 1);
+    kit_apply(f->st, f->b);
+    assert_int_equal(store_info(f->st, &info), SL_OK);
+    assert_int_equal(info.retained, 1);
+}
+
 /* ---- broken is latched ---- */
 
 static void every_failure_but_no_room_is_latched(void **state)
@@ -394,6 +498,9 @@ int main(void)
         CASE(a_map_that_is_mostly_reserve_is_refused),
         CASE(failures_leave_half_of_the_reserve_to_settle),
         CASE(sessions_travel_with_settles_into_the_reserve),
+        CASE(what_fills_the_store_keeps_to_the_reserve_and_what_empties_it_does_not),
+        CASE(copies_are_numbered_and_settled_on_a_full_store),
+        CASE(a_replaced_retained_message_is_never_parted_from_its_drop),
         CASE(every_failure_but_no_room_is_latched),
         CASE(a_latched_store_fetches_nothing),
         CASE(an_open_that_cannot_sync_fails_and_the_next_one_works),

@@ -7,7 +7,6 @@
 #include <setjmp.h>
 
 #include <cmocka.h>
-#include <lmdb.h>
 #include <string.h>
 
 #include "core/alloc.h"
@@ -41,45 +40,27 @@ static int teardown(void **state)
     return 0;
 }
 
-struct raw {
-    MDB_env *env;
-    MDB_txn *txn;
-    MDB_dbi tree;
-};
-
-static struct raw raw_open(const struct kit_dir *dir, const char *tree, unsigned flags)
+static void raw_put(struct kit_raw *r, MDB_dbi tree, MDB_val key, MDB_val value)
 {
-    struct raw r;
-    assert_int_equal(mdb_env_create(&r.env), 0);
-    assert_int_equal(mdb_env_set_maxdbs(r.env, 8), 0);
-    assert_int_equal(mdb_env_set_mapsize(r.env, KIT_MAP_BYTES), 0);
-    assert_int_equal(mdb_env_open(r.env, kit_path(dir->path, "store"), 0, 0600), 0);
-    assert_int_equal(mdb_txn_begin(r.env, NULL, 0, &r.txn), 0);
-    assert_int_equal(mdb_dbi_open(r.txn, tree, flags, &r.tree), 0);
-    return r;
-}
-
-static void raw_put(struct raw *r, MDB_val key, MDB_val value)
-{
-    assert_int_equal(mdb_put(r->txn, r->tree, &key, &value, 0), 0);
-    assert_int_equal(mdb_txn_commit(r->txn), 0);
-    mdb_env_close(r->env);
+    assert_int_equal(mdb_put(r->txn, tree, &key, &value, 0), 0);
+    kit_raw_close(r);
 }
 
 /* The entry tells that the record inside has `bytes` more than it has. */
 static void lie(const struct kit_dir *dir, uint32_t bytes)
 {
-    struct raw r = raw_open(dir, "entries", 0);
+    struct kit_raw r = kit_raw_open(dir->path);
+    MDB_dbi tree = kit_raw_tree(&r, "entries", 0);
     uint8_t place[12], value[1024];
     sl_wr_u32be(sl_wr_u64be(place, k_id), 1);
     MDB_val key = { sizeof place, place }, v;
-    assert_int_equal(mdb_get(r.txn, r.tree, &key, &v), 0);
+    assert_int_equal(mdb_get(r.txn, tree, &key, &v), 0);
     assert_true(v.mv_size <= sizeof value);
     memcpy(value, v.mv_data, v.mv_size);
     uint32_t was = sl_ld_u32le(value + AT_RECORD_LENGTH);
     assert_int_equal(v.mv_size, STORE_ENTRY_FIXED + was);
     sl_wr_u32le(value + AT_RECORD_LENGTH, was + bytes);
-    raw_put(&r, key, (MDB_val){ v.mv_size, value });
+    raw_put(&r, tree, key, (MDB_val){ v.mv_size, value });
 }
 
 static uint32_t record_bytes(void)
@@ -147,20 +128,27 @@ static int settle_it(void *arg, uint32_t queue, const struct queue_restored *r)
     return SL_OK;
 }
 
+static int drop_it(void *arg, const struct store_copy *c)
+{
+    kit_copy_drop(arg, message_id(c->msg), c->session);
+    batch_add(arg, BATCH_BODY_DROP)->id = message_id(c->msg);
+    return SL_OK;
+}
+
 /* Nothing of ours makes such a store. It loses no message, and what is too much goes at a start. */
 static void of_two_bodies_the_one_inside_counts(void **state)
 {
     const struct kit_dir *dir = *state;
-    struct raw r = raw_open(dir, "bodies", MDB_INTEGERKEY);
+    struct kit_raw r = kit_raw_open(dir->path);
     uint64_t id = k_id;
-    raw_put(&r, (MDB_val){ sizeof id, &id }, (MDB_val){ 4, (char[]){ "body" } });
+    raw_put(&r, kit_raw_tree(&r, "bodies", MDB_INTEGERKEY), (MDB_val){ sizeof id, &id }, (MDB_val){ 4, (char[]){ "body" } });
     assert_int_equal(kit_load(dir->path, NULL), SL_OK);
     struct store *st = kit_open("lmdb", dir->path);
     struct message *m = fetch(st);
     assert_non_null(m);
     message_unref(m);
     struct batch *b = batch_new();
-    struct store_loader l = { .arg = b, .entry = settle_it };
+    struct store_loader l = { .arg = b, .entry = settle_it, .copy = drop_it };
     assert_int_equal(store_load(st, &l, NULL), SL_OK);
     kit_apply(st, b);
     batch_free(b);

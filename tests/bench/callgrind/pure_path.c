@@ -257,6 +257,7 @@ static void make(struct world *w)
                      .receive_maximum = 1024,
                      .topic_alias_max = 16,
                      .session_expiry_max_s = UINT32_MAX,
+                     .retain_available = true,
                      .server_name = "pure" },
     };
     w->hub = hub_new(&cfg);

@@ -1,7 +1,13 @@
 /* Prints what the store of a stopped gateway holds, one JSON object per entry:
  *   {"queue":…,"id":…,"state":…,"attempts":…,"topic":…,"payload":hex,"failures":[{"cause":…,"detail":…,"tail":…}]}
- * usage: dump_store DATA_DIR NODE. It only reads, except that opening counts
- * the boot number up. */
+ * usage: dump_store DATA_DIR NODE [all]. It only reads, except that opening counts
+ * the boot number up, and that what belongs to sessions that are gone is dropped.
+ * With `all` what sessions and subscribers have comes first, told apart by "kind":
+ *   {"kind":"session","session":…,"client":…,"expiry":…} {"kind":"qos2","session":…,"packet_id":…}
+ *   {"kind":"subscription","session":…,"qos":…,"group":…,"filter":…,"subscription_id":…}
+ *   {"kind":"will","session":…,"delay":…,"topic":…,"payload":hex}
+ *   {"kind":"copy","id":…,"session":…,"packet_id":…,"state":…,"qos":…,"retain":…,"subscription_ids":[…],"topic":…,"payload":hex}
+ *   {"kind":"retained","id":…,"topic":…,"payload":hex} */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,29 +59,6 @@ static int on_entry(void *arg, uint32_t queue, const struct queue_restored *r)
     return SL_OK;
 }
 
-static int on_session(void *arg, uint64_t number, struct sl_bytes record)
-{
-    (void)arg;
-    (void)number;
-    (void)record;
-    return SL_OK;
-}
-
-static int on_qos2(void *arg, uint64_t session, uint16_t packet_id)
-{
-    (void)arg;
-    (void)session;
-    (void)packet_id;
-    return SL_OK;
-}
-
-static void on_progress(void *arg, uint64_t done, uint64_t total)
-{
-    (void)arg;
-    (void)done;
-    (void)total;
-}
-
 static void print_text(struct sl_bytes text)
 {
     putchar('"');
@@ -109,6 +92,17 @@ static void print_failures(struct store *st, const struct entry *e)
     sl_buf_fini(&value);
 }
 
+static void print_topic_and_payload(const struct message *m)
+{
+    printf(",\"topic\":");
+    print_text(message_topic(m));
+    struct sl_bytes p = message_payload(m);
+    printf(",\"payload\":\"");
+    for (size_t i = 0; i < p.n; i++)
+        printf("%02x", p.p[i]);
+    putchar('"');
+}
+
 static void print_message(struct store *st, const struct entry *e)
 {
     uint64_t id = e->id;
@@ -120,15 +114,95 @@ static void print_message(struct store *st, const struct entry *e)
         printf(",\"topic\":null,\"payload\":\"\"");
         return;
     }
-    printf(",\"topic\":");
-    print_text(message_topic(m));
-    struct sl_bytes p = message_payload(m);
-    printf(",\"payload\":\"");
-    for (size_t i = 0; i < p.n; i++)
-        printf("%02x", p.p[i]);
-    putchar('"');
+    print_topic_and_payload(m);
     message_unref(m);
 }
+
+/* ---- what sessions and subscribers have ---- */
+
+static int on_session(void *arg, uint64_t number, struct sl_bytes record)
+{
+    (void)arg;
+    struct batch_session s;
+    if (batch_session_decode(record, &s) != SL_OK)
+        return SL_EFORMAT;
+    printf("{\"kind\":\"session\",\"session\":%" PRIu64 ",\"client\":", number);
+    print_text(s.client_id);
+    printf(",\"expiry\":%" PRIu32 "}\n", s.expiry_s);
+    return SL_OK;
+}
+
+static int on_qos2(void *arg, uint64_t session, uint16_t packet_id)
+{
+    (void)arg;
+    printf("{\"kind\":\"qos2\",\"session\":%" PRIu64 ",\"packet_id\":%u}\n", session, packet_id);
+    return SL_OK;
+}
+
+static int on_subscription(void *arg, uint64_t session, uint32_t number, struct sl_bytes record)
+{
+    (void)arg;
+    (void)number;
+    struct batch_subscription s;
+    if (batch_subscription_decode(record, &s) != SL_OK)
+        return SL_EFORMAT;
+    printf("{\"kind\":\"subscription\",\"session\":%" PRIu64 ",\"qos\":%u,\"group\":", session, s.qos);
+    print_text(s.group);
+    printf(",\"filter\":");
+    print_text(s.filter);
+    printf(",\"subscription_id\":%" PRIu32 "}\n", s.subscription_id);
+    return SL_OK;
+}
+
+static int on_will(void *arg, uint64_t session, struct sl_bytes record)
+{
+    (void)arg;
+    struct batch_will w;
+    struct message *m;
+    if (batch_will_decode(record, &w) != SL_OK || message_from_record(w.message, &m) != SL_OK)
+        return SL_EFORMAT;
+    printf("{\"kind\":\"will\",\"session\":%" PRIu64 ",\"delay\":%" PRIu32, session, w.delay_s);
+    print_topic_and_payload(m);
+    puts("}");
+    message_unref(m);
+    return SL_OK;
+}
+
+static int on_copy(void *arg, const struct store_copy *c)
+{
+    (void)arg;
+    printf("{\"kind\":\"copy\",\"id\":\"%016" PRIx64 "\",\"session\":%" PRIu64 ",\"packet_id\":%u,\"state\":\"%s\",\"qos\":%u,\"retain\":%s",
+           message_id(c->msg), c->session, c->packet_id, c->state == BATCH_COPY_RELEASED ? "released" : "waiting", c->flags & BATCH_COPY_QOS,
+           (c->flags & BATCH_COPY_RETAIN) != 0 ? "true" : "false");
+    printf(",\"subscription_ids\":[");
+    for (size_t i = 0; i < c->ids.n; i += 4)
+        printf("%s%" PRIu32, i == 0 ? "" : ",", sl_ld_u32le(c->ids.p + i));
+    putchar(']');
+    print_topic_and_payload(c->msg);
+    puts("}");
+    return SL_OK;
+}
+
+static int on_retained(void *arg, struct message *m)
+{
+    (void)arg;
+    printf("{\"kind\":\"retained\",\"id\":\"%016" PRIx64 "\"", message_id(m));
+    print_topic_and_payload(m);
+    puts("}");
+    return SL_OK;
+}
+
+static void listen_to_all(struct store_loader *l)
+{
+    l->session = on_session;
+    l->qos2 = on_qos2;
+    l->subscription = on_subscription;
+    l->will = on_will;
+    l->copy = on_copy;
+    l->retained = on_retained;
+}
+
+/* ---- entries ---- */
 
 static void print_entry(struct store *st, const struct contents *c, const struct entry *e)
 {
@@ -161,20 +235,15 @@ static void contents_fini(struct contents *c)
 
 int main(int argc, char **argv)
 {
-    if (argc != 3)
+    if (argc < 3 || argc > 4)
         return 2;
     struct store_config cfg = { .engine = "lmdb", .dir = argv[1], .node = argv[2], .map_size_bytes = MAP_BYTES, .reserve_bytes = RESERVE_BYTES };
     struct sl_buf why = { 0 };
     struct store *st;
     struct contents c = { 0 };
-    struct store_loader l = {
-        .arg = &c,
-        .queue = on_queue,
-        .entry = on_entry,
-        .session = on_session,
-        .qos2 = on_qos2,
-        .progress = on_progress,
-    };
+    struct store_loader l = { .arg = &c, .queue = on_queue, .entry = on_entry };
+    if (argc == 4)
+        listen_to_all(&l);
     if (store_open(&cfg, &st, &why) != SL_OK)
         return fail("open", &why);
     if (store_load(st, &l, &why) != SL_OK)

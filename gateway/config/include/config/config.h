@@ -25,6 +25,7 @@ enum config_on_failure { CONFIG_FAIL_BLOCK, CONFIG_FAIL_SKIP, CONFIG_FAIL_DEAD }
 enum config_engine { CONFIG_LMDB, CONFIG_MEMORY };
 enum config_pool_mode { CONFIG_SOCKET, CONFIG_LINES, CONFIG_EXEC };
 enum config_dedup_policy { CONFIG_DEDUP_DROP, CONFIG_DEDUP_REPLACE };
+enum config_sharing { CONFIG_SHARE_FREE, CONFIG_SHARE_ROUND_ROBIN };
 /* null, false, true */
 enum config_tri { CONFIG_INHERIT, CONFIG_NO, CONFIG_YES };
 
@@ -48,6 +49,7 @@ struct config_listener {
     uint64_t receive_maximum;
     uint64_t park_bytes;
     uint64_t max_keep_alive_ms; /* 0: no limit */
+    const char *response_information; /* NULL: none; %c is the client id */
     const char *tls, *token;    /* NULL in this version */
     bool websocket, proxy_protocol;
 };
@@ -55,6 +57,12 @@ struct config_listener {
 struct config_cap {
     uint64_t messages;
     uint64_t bytes;
+};
+
+struct config_session_queue {
+    uint64_t messages, bytes;
+    uint64_t age_ms; /* 0: any */
+    uint64_t in_flight;
 };
 
 struct config_limits {
@@ -66,7 +74,9 @@ struct config_limits {
     uint64_t min_free_disk_bytes;
     uint64_t max_sessions;
     uint64_t partial_packet_bytes;
-    struct config_cap session_queue;
+    struct config_session_queue session_queue;
+    uint64_t session_subscriptions;
+    uint64_t session_output_bytes;
     struct config_cap retained;
 };
 
@@ -166,6 +176,8 @@ struct config {
     const char *node;
     const char *data_dir; /* resolved */
     uint64_t drain_timeout_ms;
+    uint64_t sys_interval_ms; /* 0: no $SYS */
+    enum config_sharing sharing;
     struct config_listener *listeners;
     size_t n_listeners;
     struct config_limits limits;

@@ -65,6 +65,7 @@ struct message {
     uint32_t ticket;      /* who waits for it, or MESSAGE_NO_TICKET */
     uint32_t body_op;     /* place of its body in the batch `body_batch` */
     uint64_t body_batch;  /* sequence of the batch that stores the body; 0: none does */
+    uint32_t copies;      /* sessions that it waits for */
     uint8_t record[];
 };
 
@@ -136,6 +137,11 @@ static inline uint8_t message_priority(const struct message *m)
 static inline uint8_t message_flags(const struct message *m)
 {
     return m->record[MESSAGE_AT_FLAGS];
+}
+
+static inline uint64_t message_accepted_at(const struct message *m)
+{
+    return sl_ld_u64le(m->record + MESSAGE_AT_ACCEPTED);
 }
 
 static inline uint64_t message_expires_at(const struct message *m)

@@ -9,7 +9,14 @@
     X(connections_opened) X(connections_closed) X(connections_refused) X(protocol_errors)          \
     X(bytes_read) X(bytes_written)                                                                 \
     X(publishes_received) X(publishes_answered) X(publishes_refused) X(publishes_parked)           \
-    X(no_taker) X(qos2_duplicates) X(meaning_ignored) X(takeovers)                                 \
+    X(no_taker) X(qos2_duplicates) X(meaning_ignored) X(takeovers) X(takeovers_refused)            \
+    X(wills_published) X(wills_dropped)                                                            \
+    X(retained_kept) X(retained_removed) X(retained_expired) X(retained_refused)                   \
+    X(control_received) X(control_sent) X(connects_received) X(sessions_timed_out)                 \
+    X(publish_bytes_received) X(delivered_bytes)                                                   \
+    X(deliveries_sent) X(deliveries_acked) X(deliveries_refused) X(deliveries_resent)              \
+    X(deliveries_passed_on) X(deliveries_too_large) X(deliveries_dropped_qos0)                     \
+    X(deliveries_dropped_full) X(deliveries_dropped_memory) X(deliveries_dropped_expired)          \
     X(commits) X(commit_failures) X(records_written) X(records_cancelled)                          \
     X(bodies_evicted) X(bodies_fetched) X(stale_answers) X(worker_faults)                          \
     X(workers_started) X(workers_exited)

@@ -25,7 +25,8 @@ enum batch_kind {
     BATCH_SUBSCRIPTION_DROP, /* id = session number, number */
     BATCH_WILL,        /* id = session number: note is the will's record (replaces) */
     BATCH_WILL_DROP,   /* id = session number */
-    BATCH_COPY,        /* id, session: what waits for a subscriber: packet_id, state (enum batch_copy_state), copy_flags; note, when set, is its subscription ids (replaces). Its body is under id */
+    BATCH_COPY,        /* id, session: what waits for a subscriber: packet_id, state (enum batch_copy_state), copy_flags; note, when set, is its subscription ids
+                        * (replaces: NULL takes them away). Its body is under id. One that goes to another session is recorded there before its BATCH_COPY_DROP */
     BATCH_COPY_DROP,   /* id, session */
     BATCH_RETAIN,      /* id, msg: a retained message, its record under its id (nothing to do with a body of that id) */
     BATCH_RETAIN_DROP, /* id */
@@ -38,6 +39,7 @@ enum batch_copy_state {
 /* copy_flags: QoS of the delivery in the low two bits. */
 #define BATCH_COPY_QOS    3u
 #define BATCH_COPY_RETAIN 4u
+#define BATCH_COPY_SHARED 8u /* of a shared subscription */
 
 /* Variable part of a record: one allocation, owned by the batch. */
 struct batch_note {
@@ -73,7 +75,7 @@ struct batch {
     uint32_t n, cap;
     uint32_t base;          /* how many ops have left at the front: what is remembered as a place is base + index */
     uint32_t live;          /* ops that are not BATCH_NONE */
-    uint64_t bytes;         /* of bodies in live ops: who adds a BATCH_BODY adds msg->record_bytes, batch_cancel takes it off */
+    uint64_t bytes;         /* of messages in live ops: who adds a BATCH_BODY or BATCH_RETAIN adds msg->record_bytes, batch_cancel takes it off */
     uint64_t opened_us;     /* monotonic; 0: empty */
     uint32_t *tickets;      /* the hub's: answers that wait for this whole batch */
     uint32_t n_tickets, cap_tickets;
@@ -129,7 +131,7 @@ struct batch_will {
 struct batch_note *batch_will_encode(const struct batch_will *w) SL_CHECK;
 SL_CHECK int batch_will_decode(struct sl_bytes record, struct batch_will *out);
 
-/* Subscription ids of a copy: u32 each. */
+/* Subscription ids of a copy: u32 each, at most 65,535. NULL when there are none. */
 struct batch_note *batch_ids_encode(const uint32_t *ids, uint32_t n) SL_CHECK;
 
 struct batch *batch_new(void) SL_CHECK;
@@ -157,11 +159,19 @@ void batch_cancel(struct batch *b, uint32_t i);
 /* Takes the first n ops off `from`; those that are live go to the end of `to`.
  * Their messages still name `from` as their batch: that is the caller's. */
 void batch_take_first(struct batch *from, uint32_t n, struct batch *to);
-/* Moves every update, settle and body drop of `from` that does not concern a
- * message entering in `from` to the end of `to`; returns how many. For a batch
- * that was refused with SL_ENOSPC: what frees space must not wait behind it.
- * `to` must hold nothing younger: order within an entry's records matters. */
-uint32_t batch_take_settles(struct batch *from, struct batch *to);
+/* Moves what frees space, or leads there, from `from` to the end of `to`; returns
+ * how many records that were. For a batch that was refused with SL_ENOSPC: what
+ * frees space must not wait behind it. `before` (may be NULL) is what stays and is
+ * written before `from`. `to` must hold nothing younger. The order of records that
+ * concern one another stays:
+ *  - all that concerns a message leaves (updates, settles, copies and their drops,
+ *    body drops), or nothing: that of a message which enters in `from` or `before`
+ *    stays. With a copy goes what names its session, which may be new: the session's
+ *    record is then in both batches;
+ *  - a drop of a subscription, a will or a retained message stays when `from` takes
+ *    something in: a will may be what is published there, a retained message what is
+ *    replaced; and when what it drops stands in `before` or earlier in `from`. */
+uint32_t batch_take_settles(struct batch *from, const struct batch *before, struct batch *to);
 
 /* Bodies to read back, off the loop. Filled by the hub, completed by the store. */
 struct batch_fetch {

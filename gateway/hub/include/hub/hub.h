@@ -134,7 +134,10 @@ void hub_client_closed(struct hub_client *c);
 void hub_client_bye(struct hub_client *c, enum proto_bye why);
 
 /* What the shell should do with its connection now. */
-struct sl_buf *hub_client_output(struct hub_client *c); /* write and consume */
+struct sl_buf *hub_client_output(struct hub_client *c); /* write and consume, then tell */
+/* Output was consumed. `blocked`: what is left has to wait for the socket; told again while that
+ * grows. True: there is more for it, and a turn is due. */
+bool hub_client_written(struct hub_client *c, bool blocked);
 bool hub_client_reading(const struct hub_client *c);    /* false: stop reading */
 bool hub_client_closing(const struct hub_client *c);    /* write the output, then close */
 void *hub_client_arg(const struct hub_client *c);

@@ -80,8 +80,8 @@ SL_CHECK int store_history(struct store *st, uint32_t queue, uint64_t id, struct
 struct store_info {
     uint64_t map_bytes, used_bytes, file_bytes, free_disk_bytes;
     uint64_t entries, sessions, subscriptions, copies, retained;
-    uint64_t bodies; /* that stand apart from their entries: large ones, and those of several queues */
-    uint64_t missing_updates, missing_settles; /* records since open that named an entry which is not there */
+    uint64_t bodies; /* that stand apart from their entries: large ones, those of several queues, and what waits for subscribers */
+    uint64_t missing_updates, missing_settles; /* records since open that named an entry or a copy which is not there */
     uint32_t format_major, format_minor;
 };
 SL_CHECK int store_info(struct store *st, struct store_info *out);

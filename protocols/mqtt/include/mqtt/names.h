@@ -15,5 +15,7 @@ bool mqtt_filter_valid(struct sl_bytes filter);
 
 bool mqtt_filter_is_shared(struct sl_bytes filter);
 bool mqtt_filter_has_wildcard(struct sl_bytes filter);
+/* `$share/GROUP/FILTER` into its parts; of another filter the group is empty. */
+void mqtt_filter_split(struct sl_bytes whole, struct sl_bytes *group, struct sl_bytes *filter);
 
 #endif

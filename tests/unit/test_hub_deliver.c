@@ -1,0 +1,507 @@
+/* From a publish to subscribers: QoS, ids, order, limits, time. */
+#include "test_hub_kit.h"
+
+static const struct hub_subscriber_limits usual = { .queue_messages = 1000, .queue_bytes = 1u << 20, .in_flight = 100, .subscriptions = 100, .output_bytes = 100000 };
+
+static struct kit_client *listening(struct kit *k, const char *id, uint32_t expiry_s, const char *filter, uint8_t qos)
+{
+    struct kit_client *c = kit_mqtt(k, true, id, expiry_s);
+    kit_subscribe(c, filter, qos);
+    kit_settle(k);
+    (void)kit_log(c);
+    return c;
+}
+
+static struct kit_client *publishing(struct kit *k)
+{
+    struct kit_client *c = kit_mqtt(k, true, "from", 0);
+    (void)kit_log(c);
+    return c;
+}
+
+static void qos_is_the_lower_of_published_and_granted(void **state)
+{
+    (void)state;
+    static const char *const expected[3][3] = {
+        { "PUBLISH q0 t/1 p0\n", "PUBLISH q0 t/1 p0\n", "PUBLISH q0 t/1 p0\n" },
+        { "PUBLISH q0 t/1 p7\n", "PUBLISH q1 id=1 t/1 p7\n", "PUBLISH q1 id=1 t/1 p7\n" },
+        { "PUBLISH q0 t/1 p7\n", "PUBLISH q1 id=1 t/1 p7\n", "PUBLISH q2 id=1 t/1 p7\n" },
+    };
+    for (uint8_t published = 0; published < 3; published++) {
+        for (uint8_t granted = 0; granted < 3; granted++) {
+            struct kit k = { 0 };
+            kit_open(&k);
+            struct kit_client *from = publishing(&k), *to = listening(&k, "to", 0, "t/#", granted);
+            kit_publish(from, published, published > 0 ? 7 : 0, "t/1");
+            assert_string_equal(kit_log(to), expected[published][granted]);
+            kit_close(&k);
+        }
+    }
+}
+
+/* [MQTT-3.3.5-1], [MQTT-3.3.4-2 to -5] */
+static void overlapping_subscriptions_give_one_copy_with_the_best_qos_and_all_ids(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    kit_open(&k);
+    struct kit_client *from = publishing(&k), *to = listening(&k, "to", 0, "x", 0);
+    kit_subscribe_full(to, &(struct mqtt_filter){ .filter = sl_str("t/#"), .qos = 0 }, 1, 5);
+    kit_subscribe_full(to, &(struct mqtt_filter){ .filter = sl_str("t/+"), .qos = 2 }, 1, 7);
+    kit_subscribe_full(to, &(struct mqtt_filter){ .filter = sl_str("t/1"), .qos = 1 }, 1, 0);
+    (void)kit_log(to);
+    kit_publish(from, 2, 1, "t/1");
+    assert_string_equal(kit_log(to), "PUBLISH q2 id=1 t/1 p1 subs=5,7\n");
+    kit_close(&k);
+}
+
+/* [MQTT-3.8.3-3] */
+static void no_local_keeps_what_a_client_published_from_itself_alone(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    kit_open(&k);
+    struct kit_client *self = kit_mqtt(&k, true, "self", 0), *other = kit_mqtt(&k, true, "other", 0);
+    const struct mqtt_filter f = { .filter = sl_str("t/#"), .qos = 1, .no_local = true };
+    kit_subscribe_full(self, &f, 1, 3);
+    kit_subscribe_full(other, &f, 1, 3);
+    (void)kit_log(self);
+    (void)kit_log(other);
+    kit_publish(self, 1, 1, "t/1");
+    assert_string_equal(kit_log(self), "PUBACK 1 0x00\n");
+    assert_string_equal(kit_log(other), "PUBLISH q1 id=1 t/1 p1 subs=3\n");
+    kit_subscribe_full(self, &(struct mqtt_filter){ .filter = sl_str("t/1") }, 1, 4);
+    (void)kit_log(self);
+    kit_publish(self, 1, 2, "t/1");
+    assert_string_equal(kit_log(self), "PUBLISH q0 t/1 p2 subs=4\nPUBACK 2 0x00\n");
+    kit_close(&k);
+}
+
+/* [MQTT-3.3.1-12], [MQTT-3.3.1-13] */
+static void retain_is_shown_to_who_asked_for_it_as_published(void **state)
+{
+    (void)state;
+    struct kit k = { .retained_messages = 10, .retained_bytes = 10000 };
+    kit_open(&k);
+    struct kit_client *from = publishing(&k), *plain = listening(&k, "plain", 0, "t/#", 1), *as = kit_mqtt(&k, true, "as", 0);
+    kit_subscribe_full(as, &(struct mqtt_filter){ .filter = sl_str("t/#"), .qos = 1, .retain_as_published = true }, 1, 0);
+    (void)kit_log(as);
+    struct mqtt_publish p = { .qos = 0, .retain = true, .topic = sl_str("t/1"), .payload = sl_str("x") };
+    mqtt_props_init(&p.props);
+    kit_publish_full(from, &p);
+    assert_string_equal(kit_log(plain), "PUBLISH q0 t/1 x\n");
+    assert_string_equal(kit_log(as), "PUBLISH q0 t/1 x retain\n");
+    kit_close(&k);
+}
+
+/* Decision 22: 0x10 only if nobody at all takes it. */
+static void no_taker_is_said_only_when_there_is_none(void **state)
+{
+    (void)state;
+    struct kit k = { .retained_messages = 10, .retained_bytes = 10000 };
+    kit_open(&k);
+    struct kit_client *from = publishing(&k);
+    kit_publish(from, 1, 1, "t/1");
+    assert_string_equal(kit_log(from), "PUBACK 1 0x10\n");
+    struct mqtt_publish p = { .qos = 1, .packet_id = 2, .retain = true, .topic = sl_str("t/1"), .payload = sl_str("x") };
+    mqtt_props_init(&p.props);
+    kit_publish_full(from, &p);
+    kit_settle(&k);
+    assert_string_equal(kit_log(from), "PUBACK 2 0x00\n");
+    (void)listening(&k, "to", 0, "$share/g/u/#", 0);
+    kit_publish(from, 1, 3, "u/1");
+    assert_string_equal(kit_log(from), "PUBACK 3 0x00\n");
+    kit_close(&k);
+}
+
+static void a_queue_and_its_subscribers_have_the_same_message(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    struct queue_config cfg = kit_queue("q0", 1);
+    kit_open(&k);
+    (void)hub_add_queue(k.h, &cfg);
+    assert_int_equal(hub_add_route(k.h, "t/#", 0), SL_OK);
+    struct kit_worker *w = kit_worker(&k, 0, 0);
+    struct kit_client *from = publishing(&k), *to = listening(&k, "to", 0, "t/#", 1);
+    kit_publish(from, 1, 1, "t/1");
+    assert_string_equal(kit_log(to), "PUBLISH q1 id=1 t/1 p1\n");
+    kit_settle(&k);
+    assert_string_equal(kit_log(from), "PUBACK 1 0x00\n");
+    assert_int_equal(w->n, 1);
+    kit_close(&k);
+}
+
+/* Decision 24: whoever addresses a queue by its name reaches nobody else. */
+static void a_send_to_a_queue_reaches_no_subscriber(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    struct queue_config cfg = kit_queue("q0", 1);
+    kit_open(&k);
+    (void)hub_add_queue(k.h, &cfg);
+    struct kit_client *from = kit_stomp(&k), *to = listening(&k, "to", 0, "#", 1);
+    kit_frame(from, "SEND\ndestination:/queue/q0\n\nx");
+    assert_string_equal(kit_log(to), "");
+    kit_frame(from, "SEND\ndestination:/topic/a.b\n\nx");
+    assert_string_equal(kit_log(to), "PUBLISH q0 a/b x\n");
+    kit_close(&k);
+}
+
+static void what_a_worker_publishes_reaches_subscribers(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    kit_open(&k);
+    struct kit_client *to = listening(&k, "to", 0, "r/#", 1);
+    struct message_parts parts = { .protocol = MESSAGE_WORKER, .qos = 1, .topic = sl_str("r/1"), .payload = sl_str("done") };
+    assert_int_equal(hub_publish(k.h, &parts), SL_OK);
+    kit_turn(&k);
+    assert_string_equal(kit_log(to), "PUBLISH q1 id=1 r/1 done\n");
+    kit_close(&k);
+}
+
+/* ---- the flight ---- */
+
+static struct kit_client *with_receive_maximum(struct kit *k, uint32_t most)
+{
+    struct mqtt_connect p = { .version = MQTT_V5, .client_id = sl_str("to") };
+    mqtt_props_init(&p.props);
+    mqtt_props_set_number(&p.props, MQTT_PROP_RECEIVE_MAXIMUM, most);
+    struct kit_client *c = kit_connect(k, &p);
+    kit_subscribe(c, "t/#", 2);
+    (void)kit_log(c);
+    return c;
+}
+
+/* Section 4.9; [MQTT-3.3.4-9] */
+static void no_more_than_the_receive_maximum_is_unanswered(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    kit_open(&k);
+    struct kit_client *from = publishing(&k), *to = with_receive_maximum(&k, 2);
+    for (uint16_t id = 1; id <= 4; id++)
+        kit_publish(from, id == 2 ? 2 : 1, id, "t/1");
+    kit_publish(from, 0, 0, "t/1");
+    assert_string_equal(kit_log(to), "PUBLISH q1 id=1 t/1 p1\nPUBLISH q2 id=2 t/1 p2\nPUBLISH q0 t/1 p0\n"); /* QoS 0 waits for nobody's answer */
+    kit_acked(to, 1);
+    assert_string_equal(kit_log(to), "PUBLISH q1 id=3 t/1 p3\n");
+    kit_settle_as(to, MQTT_PUBREC, 2, 0);
+    assert_string_equal(kit_log(to), "PUBREL 2 0x00\n");
+    kit_settle_as(to, MQTT_PUBCOMP, 2, 0);
+    assert_string_equal(kit_log(to), "PUBLISH q1 id=4 t/1 p4\n");
+    kit_close(&k);
+}
+
+/* Section 4.9: a PUBREC of 0x80 and above ends it; so does a PUBACK. */
+static void a_refusal_ends_the_delivery_and_gives_its_room_back(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    kit_open(&k);
+    struct kit_client *from = publishing(&k), *to = with_receive_maximum(&k, 1);
+    kit_publish(from, 2, 1, "t/1");
+    kit_publish(from, 1, 2, "t/1");
+    kit_publish(from, 1, 3, "t/1");
+    (void)kit_log(to);
+    kit_settle_as(to, MQTT_PUBREC, 1, 0x80);
+    assert_string_equal(kit_log(to), "PUBLISH q1 id=2 t/1 p2\n");
+    kit_settle_as(to, MQTT_PUBACK, 2, 0x97);
+    assert_string_equal(kit_log(to), "PUBLISH q1 id=3 t/1 p3\n");
+    assert_int_equal(hub_counters(k.h)->deliveries_refused, 2);
+    kit_close(&k);
+}
+
+static void an_answer_to_nothing_changes_nothing(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    kit_open(&k);
+    struct kit_client *to = listening(&k, "to", 0, "t/#", 2);
+    kit_acked(to, 7);
+    kit_settle_as(to, MQTT_PUBCOMP, 7, 0);
+    assert_string_equal(kit_log(to), "");
+    kit_settle_as(to, MQTT_PUBREC, 7, 0);
+    assert_string_equal(kit_log(to), "PUBREL 7 0x92\n");
+    struct kit_client *from = publishing(&k);
+    kit_publish(from, 2, 1, "t/1");
+    (void)kit_log(to);
+    kit_acked(to, 1); /* of the wrong kind */
+    kit_settle_as(to, MQTT_PUBREC, 1, 0);
+    assert_string_equal(kit_log(to), "PUBREL 1 0x00\n");
+    kit_close(&k);
+}
+
+/* [MQTT-3.1.2-24], [MQTT-3.1.2-25] */
+static void what_is_too_large_for_a_client_counts_as_delivered(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    kit_open(&k);
+    struct mqtt_connect p = { .version = MQTT_V5, .client_id = sl_str("to") };
+    mqtt_props_init(&p.props);
+    mqtt_props_set_number(&p.props, MQTT_PROP_MAXIMUM_PACKET_SIZE, 40);
+    mqtt_props_set_number(&p.props, MQTT_PROP_RECEIVE_MAXIMUM, 1);
+    struct kit_client *from = publishing(&k), *to = kit_connect(&k, &p);
+    kit_subscribe(to, "t/#", 2);
+    (void)kit_log(to);
+    static const char large[100] = { 'x' };
+    for (uint8_t qos = 0; qos < 3; qos++) {
+        struct mqtt_publish m = { .qos = qos, .packet_id = qos, .topic = sl_str("t/1"), .payload = sl_bytes_of(large, sizeof large) };
+        mqtt_props_init(&m.props);
+        kit_publish_full(from, &m);
+    }
+    kit_publish(from, 1, 9, "t/1");
+    assert_string_equal(kit_log(to), "PUBLISH q1 id=3 t/1 p9\n");
+    assert_int_equal(hub_counters(k.h)->deliveries_too_large, 3);
+    kit_close(&k);
+}
+
+/* ---- slow readers ---- */
+
+static void publish_sized(struct kit_client *c, uint8_t qos, uint16_t id, size_t bytes)
+{
+    static char payload[60000];
+    memset(payload, 'x', sizeof payload);
+    struct mqtt_publish p = { .qos = qos, .packet_id = id, .topic = sl_str("t/1"), .payload = sl_bytes_of(payload, bytes) };
+    (void)snprintf(payload, sizeof payload, "p%u:", id);
+    mqtt_props_init(&p.props);
+    kit_publish_full(c, &p);
+}
+
+static size_t waits(const struct kit_client *c)
+{
+    return sl_buf_len(hub_client_output(c->c));
+}
+
+static void a_slow_readers_output_is_bounded_and_the_rest_waits_by_reference(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    k.subscribers = usual;
+    k.subscribers.output_bytes = 100000;
+    kit_open(&k);
+    struct kit_client *from = publishing(&k), *to = listening(&k, "to", 0, "t/#", 1);
+    to->unread = true;
+    for (uint16_t i = 0; i < 10; i++)
+        publish_sized(from, i % 2, i, 40000);
+    assert_in_range(waits(to), 80000, 100000);
+    uint64_t memory = hub_memory_bytes(k.h);
+    assert_in_range(memory, 400000, 600000);
+    to->unread = false;
+    for (int i = 0; i < 6; i++)
+        kit_ping(to); /* its answers stand between what is delivered */
+    const char *log = kit_log(to);
+    for (uint16_t i = 0; i < 10; i++) {
+        char first[32];
+        (void)snprintf(first, sizeof first, "t/1 p%u:", i);
+        log = strstr(log, first); /* in their order */
+        assert_non_null(log);
+    }
+    for (uint16_t id = 1; id <= 5; id++)
+        kit_acked(to, id);
+    kit_pass(&k, 1);
+    assert_in_range(hub_memory_bytes(k.h), 0, 20000);
+    kit_close(&k);
+}
+
+/* Brief, at the limits: what expired, the oldest of QoS 0, then the new one. */
+static void at_the_limit_expired_ones_go_first_then_qos0_then_the_new_one(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    k.subscribers = usual;
+    k.subscribers.queue_messages = 3;
+    k.subscribers.output_bytes = 1;
+    kit_open(&k);
+    struct kit_client *from = publishing(&k), *to = listening(&k, "to", 0, "t/#", 1);
+    to->unread = true;
+    publish_sized(from, 0, 0, 10); /* fills the output */
+    struct mqtt_publish p = { .qos = 1, .packet_id = 1, .topic = sl_str("t/1"), .payload = sl_str("mortal") };
+    mqtt_props_init(&p.props);
+    mqtt_props_set_number(&p.props, MQTT_PROP_MESSAGE_EXPIRY, 5);
+    kit_publish_full(from, &p);
+    publish_sized(from, 0, 0, 20);
+    publish_sized(from, 1, 2, 10);
+    kit_pass(&k, 6000);
+    const struct gateway_counters *n = hub_counters(k.h);
+    publish_sized(from, 1, 3, 10);
+    assert_int_equal(n->deliveries_dropped_expired, 1);
+    assert_int_equal(n->deliveries_dropped_qos0, 0);
+    publish_sized(from, 1, 4, 10);
+    assert_int_equal(n->deliveries_dropped_qos0, 1);
+    assert_int_equal(n->deliveries_dropped_full, 0);
+    publish_sized(from, 1, 5, 10);
+    assert_int_equal(n->deliveries_dropped_full, 1);
+    publish_sized(from, 0, 6, 10);
+    assert_int_equal(n->deliveries_dropped_qos0, 2);
+    to->unread = false;
+    kit_ping(to);
+    for (int i = 0; i < 4; i++)
+        kit_pass(&k, 1);
+    const char *log = kit_log(to);
+    assert_null(strstr(log, "mortal"));
+    assert_non_null(strstr(log, "p2:"));
+    assert_non_null(strstr(log, "p3:"));
+    assert_non_null(strstr(log, "p4:"));
+    assert_null(strstr(log, "p5:"));
+    kit_close(&k);
+}
+
+/* Decision 28 and the promise 5: sessions have half of it at most. */
+static void sessions_hold_at_most_half_of_the_memory(void **state)
+{
+    (void)state;
+    struct kit k = { .memory_bytes = 400000 };
+    k.subscribers = usual;
+    k.subscribers.queue_messages = 1000;
+    k.subscribers.queue_bytes = 1u << 30;
+    k.subscribers.output_bytes = 1000;
+    kit_open(&k);
+    struct kit_client *from = publishing(&k), *to = listening(&k, "to", 0, "t/#", 1), *too = listening(&k, "too", 0, "t/#", 1);
+    to->unread = too->unread = true;
+    for (uint16_t i = 1; i <= 10; i++)
+        publish_sized(from, 1, i, 40000); /* one for both */
+    assert_int_equal(hub_counters(k.h)->deliveries_dropped_memory, 2 * 6);
+    assert_in_range(hub_memory_bytes(k.h), 160000, 280000);
+    kit_close(&k);
+}
+
+static void one_turn_copies_only_so_much_and_the_next_goes_on(void **state)
+{
+    (void)state;
+    struct kit k = { .memory_bytes = 1u << 30 };
+    k.subscribers = usual;
+    k.subscribers.output_bytes = 10u << 20;
+    kit_open(&k);
+    struct kit_client *to[5];
+    char id[8];
+    for (size_t i = 0; i < SL_COUNT(to); i++) {
+        (void)snprintf(id, sizeof id, "to%zu", i);
+        to[i] = listening(&k, id, 0, "t/#", 1);
+    }
+    struct kit_client *from = publishing(&k);
+    struct sl_buf all = { 0 };
+    static char payload[60000];
+    for (uint16_t i = 1; i <= 100; i++) {
+        struct mqtt_publish p = { .qos = 0, .topic = sl_str("t/1"), .payload = sl_bytes_of(payload, sizeof payload) };
+        mqtt_props_init(&p.props);
+        assert_int_equal(mqtt_encode_publish(&all, MQTT_V5, &p), SL_OK);
+    }
+    for (size_t i = 0; i < SL_COUNT(to); i++)
+        to[i]->unread = true;
+    hub_client_feed(from->c, sl_buf_view(&all));
+    size_t copied = 0;
+    for (size_t i = 0; i < SL_COUNT(to); i++)
+        copied += waits(to[i]);
+    assert_in_range(copied, 15u << 20, 17u << 20);
+    assert_true(hub_deadline_us(k.h) <= k.mono_us);
+    sl_buf_fini(&all);
+    kit_close(&k);
+}
+
+/* ---- time ---- */
+
+static void publish_mortal(struct kit_client *c, uint8_t qos, uint32_t expiry_s)
+{
+    struct mqtt_publish p = { .qos = qos, .packet_id = 1, .topic = sl_str("t/1"), .payload = sl_str("x") };
+    mqtt_props_init(&p.props);
+    mqtt_props_set_number(&p.props, MQTT_PROP_MESSAGE_EXPIRY, expiry_s);
+    kit_publish_full(c, &p);
+}
+
+/* [MQTT-3.3.2-5], [MQTT-3.3.2-6] */
+static void a_delivery_tells_what_is_left_of_its_life(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t wait_ms;
+        const char *expected;
+    } cases[] = {
+        { 0, "PUBLISH q1 id=1 t/1 x expiry=10\n" },
+        { 3000, "PUBLISH q1 id=1 t/1 x expiry=7\n" },
+        { 9999, "PUBLISH q1 id=1 t/1 x expiry=1\n" },
+        { 10000, "" },
+    };
+    for (size_t i = 0; i < SL_COUNT(cases); i++) {
+        struct kit k = { 0 };
+        kit_open(&k);
+        struct kit_client *from = publishing(&k), *to = listening(&k, "to", 60, "t/#", 1);
+        kit_lose(to);
+        publish_mortal(from, 1, 10);
+        kit_settle(&k);
+        kit_pass(&k, cases[i].wait_ms - 20);
+        to = kit_mqtt(&k, true, "to", 60);
+        kit_settle(&k);
+        assert_string_equal(strchr(kit_log(to), '\n') + 1, cases[i].expected);
+        kit_close(&k);
+    }
+}
+
+/* [MQTT-4.3.3-7] and section 4.4: it is sent again whatever its age. */
+static void what_was_sent_once_does_not_expire(void **state)
+{
+    (void)state;
+    for (uint8_t qos = 1; qos < 3; qos++) {
+        struct kit k = { 0 };
+        kit_open(&k);
+        struct kit_client *from = publishing(&k), *to = listening(&k, "to", 60, "t/#", 2);
+        publish_mortal(from, qos, 10);
+        kit_settle(&k);
+        (void)kit_log(to);
+        kit_lose(to);
+        kit_pass(&k, 20000);
+        to = kit_mqtt(&k, true, "to", 60);
+        kit_settle(&k);
+        assert_non_null(strstr(kit_log(to), " id=1 t/1 x dup expiry=1\n"));
+        kit_close(&k);
+    }
+}
+
+static void what_waits_longer_than_the_queues_age_is_dropped(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    k.subscribers = usual;
+    k.subscribers.queue_age_ms = 5000;
+    kit_open(&k);
+    struct kit_client *from = publishing(&k), *to = listening(&k, "to", 60, "t/#", 1);
+    kit_lose(to);
+    kit_publish(from, 1, 1, "t/1");
+    kit_settle(&k);
+    kit_pass(&k, 3000);
+    kit_publish(from, 1, 2, "t/1");
+    kit_settle(&k);
+    kit_pass(&k, 3000);
+    to = kit_mqtt(&k, true, "to", 60);
+    kit_settle(&k);
+    assert_string_equal(kit_log(to), "CONNACK 0 present=1\nPUBLISH q1 id=1 t/1 p2\n");
+    kit_close(&k);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(qos_is_the_lower_of_published_and_granted),
+        cmocka_unit_test(overlapping_subscriptions_give_one_copy_with_the_best_qos_and_all_ids),
+        cmocka_unit_test(no_local_keeps_what_a_client_published_from_itself_alone),
+        cmocka_unit_test(retain_is_shown_to_who_asked_for_it_as_published),
+        cmocka_unit_test(no_taker_is_said_only_when_there_is_none),
+        cmocka_unit_test(a_queue_and_its_subscribers_have_the_same_message),
+        cmocka_unit_test(a_send_to_a_queue_reaches_no_subscriber),
+        cmocka_unit_test(what_a_worker_publishes_reaches_subscribers),
+        cmocka_unit_test(no_more_than_the_receive_maximum_is_unanswered),
+        cmocka_unit_test(a_refusal_ends_the_delivery_and_gives_its_room_back),
+        cmocka_unit_test(an_answer_to_nothing_changes_nothing),
+        cmocka_unit_test(what_is_too_large_for_a_client_counts_as_delivered),
+        cmocka_unit_test(a_slow_readers_output_is_bounded_and_the_rest_waits_by_reference),
+        cmocka_unit_test(at_the_limit_expired_ones_go_first_then_qos0_then_the_new_one),
+        cmocka_unit_test(sessions_hold_at_most_half_of_the_memory),
+        cmocka_unit_test(one_turn_copies_only_so_much_and_the_next_goes_on),
+        cmocka_unit_test(a_delivery_tells_what_is_left_of_its_life),
+        cmocka_unit_test(what_was_sent_once_does_not_expire),
+        cmocka_unit_test(what_waits_longer_than_the_queues_age_is_dropped),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
