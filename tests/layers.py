@@ -28,8 +28,9 @@ ROOMS = {
     "store": ("gateway/store", ("core", "queue", "route", "hub")),
     "net": ("gateway/net", ("core", "protocols", "hub")),
     "pool": ("gateway/pool", ("core", "wire", "queue", "hub")),
+    "cli": ("gateway/cli", ("core",)),
     "main": ("gateway/main", ("core", "protocols", "mqtt", "stomp", "wire", "queue", "route", "hub",
-                              "config", "store", "net", "pool", "bench")),
+                              "config", "store", "net", "pool", "bench", "cli")),
     "worker_sdk": ("workers/c", ("core", "wire")),
     "bench": ("gateway/bench", ("core", "worker_sdk")),
 }
@@ -53,8 +54,9 @@ EXEMPT = {
 LIBRARIES = {
     r"uv\.h": ("net", "pool", "store", "main"),
     r"lmdb\.h": ("store",),
-    r"cjson/.*": ("config", "pool"),
-    r"openssl/.*": ("pool",),
+    r"cjson/.*": ("config", "pool", "cli"),
+    r"openssl/.*": ("pool", "cli"),
+    r"MQTT\w+\.h": ("cli",),
 }
 
 BANNED = ("strcpy", "strcat", "sprintf", "vsprintf", "atoi", "atol", "gets", "alloca", "strtok")

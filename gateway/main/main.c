@@ -4,6 +4,7 @@
 
 #include "bench/bench.h"
 #include "cli.h"
+#include "cli/pubsub.h"
 #include "gateway.h"
 
 static const char run_help[] =
@@ -92,12 +93,20 @@ static int check(const struct cli_options *o)
 
 int main(int argc, char **argv)
 {
+    static const struct { /* commands with options of their own */
+        const char *name;
+        int (*main)(int argc, char **argv);
+    } own[] = { { "bench", bench_main }, { "pub", cli_pub_main }, { "sub", cli_sub_main } };
     static const struct cli_command commands[] = {
         { "run", "the gateway, in the foreground", run_help, run },
         { "check", "read the configuration and tell every fault", check_help, check },
+        { "pub", "publish to an MQTT server, and wait for its answer or a result", NULL, NULL },
+        { "sub", "subscribe at an MQTT server, and show what comes", NULL, NULL },
         { "bench", "load generator, worker and subscriber that check what arrives", NULL, NULL },
     };
-    if (argc > 1 && strcmp(argv[1], "bench") == 0)
-        return bench_main(argc - 1, argv + 1); /* it has options of its own */
+    for (size_t i = 0; argc > 1 && i < SL_COUNT(own); i++) {
+        if (strcmp(argv[1], own[i].name) == 0)
+            return own[i].main(argc - 1, argv + 1);
+    }
     return cli_main(argc, argv, commands, SL_COUNT(commands));
 }

@@ -1,0 +1,28 @@
+/* A message as it came, ready to be shown. */
+#ifndef CLI_MESSAGE_H
+#define CLI_MESSAGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/bytes.h"
+#include "events.h"
+
+struct cli_message {
+    struct sl_bytes topic, payload; /* borrowed from the event */
+    int qos, packet_id;
+    bool retain, dup;
+    const MQTTProperties *properties;
+};
+
+struct cli_message cli_message_of(const struct cli_event *e);
+/* The first property of that name, or NULL. */
+const MQTTProperty *cli_property(const MQTTProperties *all, enum MQTTPropertyCodes name);
+/* Empty where there is none. */
+struct sl_bytes cli_property_bytes(const MQTTProperties *all, enum MQTTPropertyCodes name);
+static inline struct sl_bytes cli_len_string(MQTTLenString s)
+{
+    return sl_bytes_of(s.data, (size_t)s.len);
+}
+
+#endif
