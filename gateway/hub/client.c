@@ -75,6 +75,8 @@ void hub_client_closed(struct hub_client *c)
 void client_arm(struct hub_client *c)
 {
     uint64_t at = c->l->protocol->deadline(c->s);
+    if (SL_UNLIKELY(c->stuffed) && output_patience_ms(c) < at)
+        at = output_patience_ms(c);
     if (at == UINT64_MAX)
         return;
     if (c->timer.pos == 0 || at < c->timer.at_ms)
@@ -232,6 +234,13 @@ void client_answer(struct hub_client *c, uint32_t token, enum proto_result r)
     client_dirty(c);
 }
 
+void client_release(struct hub_client *c, uint16_t packet_id, bool known)
+{
+    c->h->counters.control_sent++;
+    c->l->protocol->release(c->s, packet_id, known);
+    client_dirty(c);
+}
+
 void clients_pump_stirred(struct hub *h)
 {
     for (struct hub_client *c = h->dirty; c != NULL; c = c->dirty_next) {
@@ -246,6 +255,10 @@ void client_tick(struct hub_client *c)
 {
     if (c->closing)
         return;
+    if (c->h->now.mono_ms >= output_patience_ms(c)) {
+        output_let_go(c->h, c);
+        return;
+    }
     c->l->protocol->tick(c->s, c->h->now.mono_ms);
     client_pump(c);
 }

@@ -86,7 +86,7 @@ static int open_session(struct hub_client *c, const struct proto_connect *p, str
     if (s->persistent && changed)
         record_session(h, s);
     else if (was_persistent && !s->persistent)
-        record(h, BATCH_SESSION_DROP)->id = s->number;
+        session_unstore(h, s);
     return SL_OK;
 }
 
@@ -170,7 +170,7 @@ void on_disconnect(struct hub_client *c, const struct proto_disconnect *d)
     if (d->has_expiry && c->session != NULL) {
         c->session->expiry_s = d->session_expiry_s;
         if (c->session->persistent && d->session_expiry_s == 0)
-            record(c->h, BATCH_SESSION_DROP)->id = c->session->number;
+            session_unstore(c->h, c->session);
         c->session->persistent = d->session_expiry_s > 0;
         if (c->session->persistent)
             record_session(c->h, c->session);
@@ -198,11 +198,20 @@ void client_leave_session(struct hub_client *c)
         record_session(h, s);
 }
 
+/* A gateway that stops leaves the ends of sessions, and their wills, to the next start. */
 void sessions_tick(struct hub *h)
 {
     struct session *s;
-    while ((s = sessions_expired(h->sessions, h->now.wall_ms)) != NULL) {
+    while (!h->draining && (s = sessions_expired(h->sessions, h->now.wall_ms)) != NULL) {
         h->counters.sessions_timed_out++;
         end_session(h, s);
     }
+}
+
+uint64_t sessions_deadline_us(const struct hub *h)
+{
+    uint64_t ends = sessions_next_end(h->sessions);
+    if (ends == UINT64_MAX || h->draining)
+        return UINT64_MAX;
+    return h->now.mono_us + (ends > h->now.wall_ms ? ends - h->now.wall_ms : 0) * 1000;
 }

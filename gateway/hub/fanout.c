@@ -69,7 +69,7 @@ static uint64_t rank(const struct hub *h, const struct session *s, uint8_t qos)
 {
     if (s->client == NULL)
         return qos == 0 || !s->persistent ? 0 : (uint64_t)session_queue_free(h, s) + 1;
-    uint32_t room = session_free(h, s);
+    uint32_t room = session_free(s);
     if (room > 0)
         return ((uint64_t)1 << RANK_FREE_BIT) + room;
     return ((uint64_t)1 << RANK_CONNECTED_BIT) + session_queue_free(h, s);
@@ -94,23 +94,33 @@ static uint32_t choose(const struct hub *h, const struct message *m, const struc
     return best;
 }
 
+/* What an entry remembers of where it came from; 0: nothing. */
+static uint16_t from_subscription(uint32_t number)
+{
+    return number <= UINT16_MAX ? (uint16_t)number : 0;
+}
+
 static bool give_to(struct hub *h, struct message *m, struct shared_group *g, uint32_t place, enum offer_body body)
 {
     const struct shared_member *member = shared_group_member(g, place);
     struct subscription_options o = member->options;
     struct session *s = sessions_at(h->sessions, member->session);
+    uint32_t number = shared_group_subscription(h->subscriptions, g, place);
     shared_group_chose(g, place);
     struct outbox_item it = {
         .msg = m,
         .qos = lower(message_qos(m), o.qos),
         .retain = o.retain_as_published && (message_flags(m) & MESSAGE_RETAIN) != 0,
         .shared = true,
+        .subscription = from_subscription(number),
         .ids = &o.id,
         .n_ids = o.id != 0,
     };
     /* It may have another copy of this message, from a subscription of its own
      * or of another group; the store tells copies apart by message and session. */
-    return session_offer(h, s, &it, s->persistent && s->n_subscriptions > 1 ? BODY_LOOSE : body) && body != BODY_LOOSE;
+    if (s->persistent && s->n_subscriptions > 1)
+        body = BODY_LOOSE;
+    return session_offer(h, s, &it, body) && body != BODY_LOOSE;
 }
 
 uint32_t fan_out(struct hub *h, struct message *m)
@@ -135,6 +145,8 @@ bool pass_on(struct hub *h, struct session *s, const struct outbox_entry *e, boo
     struct subscription sub;
     uint32_t pos = 0;
     while (subscriptions_next(h->subscriptions, s, &pos, &sub)) {
+        if (e->subscription != 0 && e->subscription != from_subscription(sub.number))
+            continue;
         if (sub.group.n == 0 || !subscription_takes(sub.filter, message_topic(e->msg)))
             continue;
         struct shared_group *g = subscriptions_group(h->subscriptions, sub.group, sub.filter);

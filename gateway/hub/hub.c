@@ -198,6 +198,7 @@ void hub_lease(struct hub *h)
     takeovers_tick(h);
     retained_tick(h);
     sys_tick(h);
+    deliveries_tick(h);
     park_retry(h);
     dispatch_hot(h);
     apply_volatiles(h);
@@ -219,28 +220,26 @@ void hub_end(struct hub *h)
     hub_refresh_memory(h);
 }
 
+static uint64_t timers_deadline_us(const struct hub *h)
+{
+    const struct sl_timers *const all[] = { &h->client_timers, &h->queue_timers, &h->flapping_timers };
+    uint64_t ms = wills_deadline_ms(h);
+    for (size_t i = 0; i < SL_COUNT(all); i++) {
+        uint64_t at = sl_timers_next(all[i]);
+        ms = at < ms ? at : ms;
+    }
+    return ms == UINT64_MAX ? UINT64_MAX : ms * 1000;
+}
+
 uint64_t hub_deadline_us(const struct hub *h)
 {
     bool waits = h->waiting != NULL || h->ownerless.n > 0;
-    if (h->hot != 0 || h->deliveries.n_ready > 0 || (waits && h->room_made && !h->draining && h->commit.health == HUB_OK))
+    if (h->hot != 0 || (waits && h->room_made && !h->draining && h->commit.health == HUB_OK))
         return h->now.mono_us;
-    uint64_t ms = sl_timers_next(&h->client_timers);
-    const struct sl_timers *const others[] = { &h->queue_timers, &h->will_timers, &h->flapping_timers };
-    for (size_t i = 0; i < SL_COUNT(others); i++) {
-        uint64_t at = sl_timers_next(others[i]);
-        ms = at < ms ? at : ms;
-    }
-    uint64_t us = ms == UINT64_MAX ? UINT64_MAX : ms * 1000;
-    const uint64_t parts[] = { commit_deadline_us(h), sys_deadline_us(h), retained_deadline_us(h) };
+    const uint64_t parts[] = { commit_deadline_us(h), sys_deadline_us(h), retained_deadline_us(h), deliveries_deadline_us(h), sessions_deadline_us(h) };
+    uint64_t us = timers_deadline_us(h);
     for (size_t i = 0; i < SL_COUNT(parts); i++)
         us = parts[i] < us ? parts[i] : us;
-    uint64_t ends = sessions_next_end(h->sessions);
-    if (ends != UINT64_MAX) {
-        uint64_t wait_ms = ends > h->now.wall_ms ? ends - h->now.wall_ms : 0;
-        uint64_t at = h->now.mono_us + wait_ms * 1000;
-        if (at < us)
-            us = at;
-    }
     return us;
 }
 
@@ -323,7 +322,7 @@ static uint64_t subscriptions_memory(const struct hub *h)
 
 uint64_t hub_memory_bytes(const struct hub *h)
 {
-    return h->memory + h->parked_bytes + h->partial_bytes + h->feed_ids * sizeof(uint64_t) + h->deliveries.held_bytes + h->deliveries.output_bytes +
+    return h->memory + h->parked_bytes + h->partial_bytes + h->will_bytes + h->feed_ids * sizeof(uint64_t) + h->deliveries.held_bytes + h->deliveries.output_bytes +
            subscriptions_memory(h);
 }
 

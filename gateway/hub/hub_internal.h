@@ -111,6 +111,7 @@ struct hub_client {
     struct sl_timer timer;
     struct hub_client *dirty_next;
     uint32_t pending;            /* bytes of output, as last seen */
+    uint32_t still_s;            /* since then it has not become less */
     uint16_t receive_maximum;    /* deliveries of QoS 1 and 2 that may be unanswered */
     bool ready;                  /* in deliveries.ready */
     uint8_t protocol;            /* enum message_protocol */
@@ -157,6 +158,7 @@ struct deliveries {
     uint32_t n_ready, cap_ready;
     uint64_t left;           /* bytes that may still go out in this turn */
     uint64_t output_bytes;   /* of all clients' output */
+    uint64_t relieve_ms;     /* while that is too much: when slow readers are looked for again */
     uint64_t held_bytes;     /* of messages that sessions hold, each once, and of their entries */
     struct proto_packets *packets; /* NULL: nothing was delivered yet */
     const struct protocol *packets_of;
@@ -194,6 +196,7 @@ struct hub {
     uint64_t feed_ids;                       /* that all feeds hold */
     uint32_t feed_effort;                    /* of gathering, left in this turn */
     struct sys *sys;                         /* NULL: switched off */
+    uint64_t will_bytes;                     /* of all wills */
     struct sl_timers will_timers;            /* of wills whose delay runs */
     struct sl_strmap flapping;               /* client ids that were taken over lately */
     struct sl_timers flapping_timers;
@@ -343,7 +346,7 @@ enum offer_body {
  * at the limits, counted by name. True: a copy was recorded. */
 bool session_offer(struct hub *h, struct session *s, const struct outbox_item *it, enum offer_body body);
 /* How many more deliveries of QoS 1 and 2 its connection would take at once; 0: none, or there is no connection. */
-uint32_t session_free(const struct hub *h, const struct session *s);
+uint32_t session_free(const struct session *s);
 /* A message of so many bytes may go into its connection's output now. */
 bool session_has_room(struct hub *h, const struct session *s, size_t bytes);
 /* Places that are left in its queue. */
@@ -355,6 +358,8 @@ void session_resume(struct hub *h, struct session *s);
 void session_detach(struct hub *h, struct session *s);
 /* What waits for a session that ends: shared messages go to other members (decision 41), all else is dropped. */
 void session_abandon(struct hub *h, struct session *s);
+/* A persistent session is one no more: what the store has of it goes. */
+void session_unstore(struct hub *h, struct session *s);
 /* BATCH_COPY came back. */
 void copy_committed(struct hub *h, const struct batch_op *op);
 /* At start: what waited for it. */
@@ -363,7 +368,12 @@ SL_CHECK int session_restore(struct hub *h, struct session *s, const struct outb
 void deliver_soon(struct hub *h, struct hub_client *c);
 /* Whatever may go out now does, within the turn's budget. */
 void deliver_turn(struct hub *h);
+/* Monotonic: until then who does not read at all keeps its connection; UINT64_MAX: for ever. */
+uint64_t output_patience_ms(const struct hub_client *c);
+void output_let_go(struct hub *h, struct hub_client *c);
 void deliveries_begin(struct hub *h);
+void deliveries_tick(struct hub *h);
+uint64_t deliveries_deadline_us(const struct hub *h);
 /* The connection is gone. */
 void deliveries_forget(struct hub_client *c);
 void deliveries_check(const struct hub *h);
@@ -406,6 +416,7 @@ void client_connect_stored(struct hub_client *c, enum proto_result r);
 void on_disconnect(struct hub_client *c, const struct proto_disconnect *d);
 void client_leave_session(struct hub_client *c);
 void sessions_tick(struct hub *h);
+uint64_t sessions_deadline_us(const struct hub *h);
 
 /* ---- will.c ---- */
 /* The session has none. */
@@ -419,6 +430,7 @@ void will_resumed(struct hub *h, struct session *s);
 /* The session ends; its subscriptions are gone already. */
 void will_end(struct hub *h, struct session *s);
 void wills_tick(struct hub *h);
+uint64_t wills_deadline_ms(const struct hub *h);
 void wills_free(struct hub *h);
 
 /* ---- takeover.c ---- */
@@ -432,6 +444,8 @@ void takeovers_free(struct hub *h);
 struct hub_client *client_find(struct hub *h, uint64_t id);
 void client_dirty(struct hub_client *c);
 void client_answer(struct hub_client *c, uint32_t token, enum proto_result r);
+/* PUBREL. */
+void client_release(struct hub_client *c, uint16_t packet_id, bool known);
 /* Pulls the session's events until it has none or parking is full. */
 void client_pump(struct hub_client *c);
 void client_tick(struct hub_client *c);

@@ -218,6 +218,16 @@ static struct batch_op *copy_still_ours(struct hub *h, const struct session *s, 
     return stuck == NULL ? NULL : copy_before(stuck, stuck->n, s, e, &at);
 }
 
+/* Its subscription ids; of a shared subscription, and then its number. */
+static struct batch_note *copy_note(const struct outbox_entry *e)
+{
+    if (!e->shared)
+        return batch_ids_encode(outbox_ids(e), e->n_ids);
+    SL_ASSERT(e->n_ids <= 1);
+    const uint32_t both[] = { e->n_ids > 0 ? e->id : e->subscription, e->subscription };
+    return batch_ids_encode(both, e->n_ids + 1);
+}
+
 static struct batch_op *copy_op(struct hub *h, const struct session *s, struct outbox_entry *e)
 {
     struct batch_op *op = e->recorded ? copy_still_ours(h, s, e) : NULL;
@@ -226,7 +236,7 @@ static struct batch_op *copy_op(struct hub *h, const struct session *s, struct o
     op = record(h, BATCH_COPY);
     e->place = h->commit.open->base + h->commit.open->n - 1;
     e->recorded = true;
-    op->note = batch_ids_encode(outbox_ids(e), e->n_ids);
+    op->note = copy_note(e);
     return op;
 }
 

@@ -76,16 +76,19 @@ int hub_restore_copy(struct hub *h, const struct hub_restored_copy *c)
     uint32_t *ids = sl_alloc(c->ids.n);
     for (uint32_t i = 0; i < n; i++)
         ids[i] = sl_ld_u32le(c->ids.p + i * sizeof *ids);
+    bool shared = (c->flags & BATCH_COPY_SHARED) != 0;
+    uint32_t subscription = shared && n > 0 ? ids[--n] : 0;
     struct outbox_item it = {
         .msg = c->msg,
         .qos = c->flags & BATCH_COPY_QOS,
         .retain = (c->flags & BATCH_COPY_RETAIN) != 0,
-        .shared = (c->flags & BATCH_COPY_SHARED) != 0,
+        .shared = shared,
+        .subscription = subscription <= UINT16_MAX ? (uint16_t)subscription : 0,
         .ids = ids,
         .n_ids = n,
     };
     count_holder(h, c);
-    int err = session_restore(h, s, &it, c->packet_id, c->state == BATCH_COPY_RELEASED);
+    int err = shared && n > 1 ? SL_EFORMAT : session_restore(h, s, &it, c->packet_id, c->state == BATCH_COPY_RELEASED);
     sl_free(ids);
     return err == SL_OK ? SL_OK : SL_EFORMAT;
 }

@@ -175,7 +175,7 @@ static void send_one(struct hub *h, struct session *s, const struct feed *f, str
 static bool takes(struct hub *h, struct session *s, const struct feed *f, const struct message *m)
 {
     bool counted = f->qos > 0 && message_qos(m) > 0;
-    return session_has_room(h, s, message_bytes(m)) && (!counted || session_free(h, s) > 0);
+    return session_has_room(h, s, message_bytes(m)) && (!counted || session_free(s) > 0);
 }
 
 bool retained_pump(struct hub *h, struct session *s)

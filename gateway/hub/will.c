@@ -49,18 +49,24 @@ static void record_will(struct hub *h, struct will *w)
     w->stored = true;
 }
 
-void will_keep(struct hub_client *c, const struct proto_connect *p)
+/* Takes the message. */
+static struct will *will_new(struct hub *h, struct session *s, struct message *m)
 {
     struct will *w = SL_NEW(struct will);
-    *w = (struct will){
-        .session = c->session,
-        .m = build(c, p),
-        .expiry_ms = p->will_expiry_ms,
-        .delay_s = p->will_delay_s,
-        .has_expiry = p->will_has_expiry,
-    };
+    w->session = s;
+    w->m = m;
+    s->will = w;
+    h->will_bytes += message_bytes(m);
+    return w;
+}
+
+void will_keep(struct hub_client *c, const struct proto_connect *p)
+{
     SL_ASSERT(c->session->will == NULL);
-    c->session->will = w;
+    struct will *w = will_new(c->h, c->session, build(c, p));
+    w->expiry_ms = p->will_expiry_ms;
+    w->delay_s = p->will_delay_s;
+    w->has_expiry = p->will_has_expiry;
     if (c->session->persistent)
         record_will(c->h, w);
 }
@@ -69,6 +75,7 @@ static void will_free(struct hub *h, struct will *w)
 {
     sl_timer_clear(&h->will_timers, &w->timer);
     w->session->will = NULL;
+    h->will_bytes -= message_bytes(w->m);
     message_unref(w->m);
     sl_free(w);
 }
@@ -151,11 +158,17 @@ void will_end(struct hub *h, struct session *s)
         will_publish(h, s);
 }
 
+/* A gateway that stops leaves them to the next start: they are stored. */
 void wills_tick(struct hub *h)
 {
     struct sl_timer *t;
-    while ((t = sl_timers_pop_due(&h->will_timers, h->now.mono_ms)) != NULL)
+    while (!h->draining && (t = sl_timers_pop_due(&h->will_timers, h->now.mono_ms)) != NULL)
         will_publish(h, SL_CONTAINER(t, struct will, timer)->session);
+}
+
+uint64_t wills_deadline_ms(const struct hub *h)
+{
+    return h->draining ? UINT64_MAX : sl_timers_next(&h->will_timers);
 }
 
 void wills_free(struct hub *h)
@@ -177,9 +190,11 @@ int hub_restore_will(struct hub *h, uint64_t session, struct sl_bytes record_byt
     struct message *m;
     if (s == NULL || s->will != NULL || batch_will_decode(record_bytes, &b) != SL_OK || message_from_record(b.message, &m) != SL_OK)
         return SL_EFORMAT;
-    struct will *w = SL_NEW(struct will);
-    *w = (struct will){ .session = s, .m = m, .expiry_ms = b.expiry_ms, .delay_s = b.delay_s, .has_expiry = b.has_expiry, .stored = true };
-    s->will = w;
+    struct will *w = will_new(h, s, m);
+    w->expiry_ms = b.expiry_ms;
+    w->delay_s = b.delay_s;
+    w->has_expiry = b.has_expiry;
+    w->stored = true;
     sl_timer_set(&h->will_timers, &w->timer, h->now.mono_ms + (uint64_t)w->delay_s * 1000);
     return SL_OK;
 }

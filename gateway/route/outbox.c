@@ -178,7 +178,7 @@ static size_t ids_bytes(const struct outbox_entry *e)
 
 static struct outbox_entry entry_of(struct outbox *o, const struct outbox_item *it)
 {
-    struct outbox_entry e = { .msg = message_ref(it->msg), .n_ids = it->n_ids, .qos = it->qos, .retain = it->retain, .shared = it->shared };
+    struct outbox_entry e = { .msg = message_ref(it->msg), .n_ids = it->n_ids, .qos = it->qos, .retain = it->retain, .shared = it->shared, .subscription = it->subscription };
     if (e.n_ids == 1) {
         e.id = it->ids[0];
     } else if (e.n_ids > 1) {
@@ -466,6 +466,17 @@ bool outbox_take(struct outbox *o, struct outbox_entry *out)
         return false;
     }
     return true;
+}
+
+struct outbox_entry *outbox_walk(struct outbox *o, uint32_t *pos)
+{
+    while (*pos < o->flight.n + o->queue.n) {
+        uint32_t at = (*pos)++;
+        struct outbox_entry *e = at < o->flight.n ? ring_at(&o->flight, at) : ring_at(&o->queue, at - o->flight.n);
+        if (!e->done)
+            return e;
+    }
+    return NULL;
 }
 
 static bool id_in_use(const struct outbox *o, uint16_t packet_id)

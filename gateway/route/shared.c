@@ -157,6 +157,11 @@ const struct shared_member *shared_group_member(const struct shared_group *g, ui
     return &g->members[place_of(g, i)];
 }
 
+uint32_t shared_group_subscription(const struct subscriptions *t, const struct shared_group *g, uint32_t i)
+{
+    return record_at(t, g->records[place_of(g, i)])->number;
+}
+
 void shared_group_chose(struct shared_group *g, uint32_t i)
 {
     g->turn = place_of(g, i) + 1;

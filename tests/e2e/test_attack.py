@@ -96,7 +96,7 @@ class SlowReaders(harness.TestCase):
             while True: # until the gateway's answers fill its side, and it stops to read
                 s.sendall(packet(PINGREQ) * 65536)
         self.assertEqual(g.summary()[""]["connections"], 1)
-        harness.wait_for(lambda: g.summary()[""]["connections"] == 0, "the connection's end", 20)
+        harness.wait_for(lambda: g.summary()[""]["connections"] == 0, "the connection's end", 45)
         other = Client(g.mqtt, "other")
         other.ping()
         self.assertEqual(other.read()[0], 13)

@@ -198,13 +198,6 @@ class Ends(Cli):
         self.assertEqual(seen.returncode, 1)
         self.assertIn(b"connection", err)
 
-    def test_a_session_that_is_taken_over_says_so(self):
-        first = self.subscriber("-i", "one", "a")
-        self.subscriber("-i", "one", "a").send_signal(signal.SIGTERM)
-        _, err = first.communicate(timeout=harness.PATIENCE)
-        self.assertEqual(first.returncode, 1)
-        self.assertIn(b"0x8E", err)
-
     def test_signals_end_in_order(self):
         for number in (signal.SIGINT, signal.SIGTERM):
             seen = self.subscriber("a")
@@ -326,6 +319,18 @@ class Gateway(harness.TestCase):
                               capture_output=True, timeout=harness.PATIENCE)
         self.assertEqual(done.returncode, 1)
         self.assertIn(b"0x87", done.stderr)
+
+    def test_a_session_that_is_taken_over_says_so(self):
+        gw = self.gateway(harness.config()).start()
+        command = [harness.binary(), "pub", "-d", "-p", str(gw.mqtt), "-i", "one", "-l", "work/x"]
+        first, second = (self.child(subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)) for _ in "12")
+        lost = next(p for p in (first, second) if harness.wait_for(lambda: first.poll() or second.poll(), "the takeover")
+                    and p.poll() is not None)
+        (second if lost is first else first).communicate(timeout=harness.PATIENCE)
+        self.assertEqual(lost.returncode, 1)
+        self.assertIn(b"0x8E", lost.stderr.read())
+        lost.stdin.close()
+        lost.stderr.close()
 
     def test_running_it_loads_neither_paho_nor_tls(self):
         gw = self.gateway(harness.config()).start()

@@ -233,6 +233,103 @@ static void an_answer_to_nothing_changes_nothing(void **state)
     kit_close(&k);
 }
 
+/* [MQTT-3.3.1-3]: DUP is a matter between two peers. */
+static void the_publishers_dup_is_not_passed_on(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    kit_open(&k);
+    struct kit_client *from = publishing(&k), *to = listening(&k, "to", 0, "t/#", 1);
+    struct mqtt_publish p = { .qos = 1, .dup = true, .packet_id = 1, .topic = sl_str("t/1"), .payload = sl_str("x") };
+    mqtt_props_init(&p.props);
+    kit_publish_full(from, &p);
+    assert_string_equal(kit_log(to), "PUBLISH q1 id=1 t/1 x\n");
+    kit_close(&k);
+}
+
+/* [MQTT-4.6.0-5], [MQTT-4.6.0-6]; answers in any order change nothing of it. */
+static void messages_of_one_topic_and_qos_come_in_their_order(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    kit_open(&k);
+    struct kit_client *from = publishing(&k), *to = with_receive_maximum(&k, 3);
+    uint16_t next = 1, got = 0;
+    uint32_t seed = 7;
+    uint16_t open[3];
+    uint32_t n_open = 0;
+    while (got < 200) {
+        for (int i = 0; i < 2 && next <= 200; i++)
+            kit_publish(from, 1, next++, "t/1");
+        for (const char *p = kit_log(to); (p = strstr(p, "PUBLISH")) != NULL; p++) {
+            unsigned id, payload;
+            assert_int_equal(sscanf(p, "PUBLISH q1 id=%u t/1 p%u", &id, &payload), 2);
+            assert_int_equal(payload, ++got);
+            assert_true(n_open < 3);
+            open[n_open++] = (uint16_t)id;
+        }
+        seed = seed * 1103515245u + 12345u;
+        uint32_t which = (seed >> 16) % n_open;
+        kit_acked(to, open[which]);
+        open[which] = open[--n_open];
+        (void)kit_log(from);
+    }
+    kit_close(&k);
+}
+
+/* [MQTT-4.6.0-4] */
+static void pubrels_leave_in_the_order_of_pubrecs(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    kit_open(&k);
+    struct kit_client *from = publishing(&k), *to = listening(&k, "to", 60, "t/#", 2);
+    for (uint16_t id = 1; id <= 3; id++)
+        kit_publish(from, 2, id, "t/1");
+    kit_settle(&k);
+    (void)kit_log(to);
+    for (uint16_t id = 1; id <= 3; id++)
+        kit_settle_as(to, MQTT_PUBREC, id, 0);
+    kit_settle(&k);
+    assert_string_equal(kit_log(to), "PUBREL 1 0x00\nPUBREL 2 0x00\nPUBREL 3 0x00\n");
+    kit_close(&k);
+}
+
+/* [MQTT-4.4.0-1]: a server that sends again by a timer makes a slow client slower. */
+static void nothing_is_sent_again_while_the_connection_lasts(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    kit_open(&k);
+    struct kit_client *from = publishing(&k), *to = listening(&k, "to", 0, "t/#", 2);
+    kit_publish(from, 1, 1, "t/1");
+    kit_publish(from, 2, 2, "t/1");
+    kit_settle_as(to, MQTT_PUBREC, 2, 0);
+    (void)kit_log(to);
+    kit_pass(&k, 3600000);
+    assert_string_equal(kit_log(to), "");
+    kit_close(&k);
+}
+
+/* [MQTT-4.9.0-3]: without quota all but PUBLISH of QoS 1 and 2 goes on. */
+static void a_used_up_maximum_holds_back_nothing_else(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    kit_open(&k);
+    struct kit_client *from = publishing(&k), *to = with_receive_maximum(&k, 1);
+    kit_publish(from, 2, 1, "t/1");
+    kit_publish(from, 1, 2, "t/1");
+    (void)kit_log(to);
+    kit_ping(to);
+    kit_publish(to, 1, 5, "u");
+    kit_subscribe(to, "v", 0);
+    kit_publish(from, 0, 0, "v");
+    kit_settle_as(to, MQTT_PUBREC, 1, 0);
+    assert_string_equal(kit_log(to), "PINGRESP\nPUBACK 5 0x10\nSUBACK 0x00\nPUBLISH q0 v p0\nPUBREL 1 0x00\n");
+    kit_close(&k);
+}
+
 /* [MQTT-3.1.2-24], [MQTT-3.1.2-25] */
 static void what_is_too_large_for_a_client_counts_as_delivered(void **state)
 {
@@ -401,6 +498,59 @@ static void one_turn_copies_only_so_much_and_the_next_goes_on(void **state)
     kit_close(&k);
 }
 
+/* Promise 5: slow readers never cost another client its service. */
+static void when_slow_readers_fill_the_outputs_those_that_stand_still_are_let_go(void **state)
+{
+    (void)state;
+    struct kit k = { .memory_bytes = 1u << 20 };
+    k.subscribers = usual;
+    kit_open(&k);
+    struct kit_client *from = publishing(&k), *still = listening(&k, "still", 0, "t/#", 0), *slow = listening(&k, "slow", 0, "t/#", 0);
+    still->unread = slow->unread = true;
+    for (int i = 0; i < 3; i++)
+        publish_sized(from, 0, 0, 40000);
+    struct kit_client *quick = listening(&k, "quick", 0, "t/#", 0);
+    publish_sized(from, 0, 0, 40000);
+    assert_string_equal(kit_log(quick), ""); /* it waits, and not for ever */
+    kit_pass(&k, 5000);
+    slow->unread = false;
+    kit_pass(&k, 1);
+    kit_ping(slow);
+    slow->unread = true;
+    publish_sized(from, 0, 0, 40000);
+    kit_pass(&k, 1);
+    kit_pass(&k, 6000);
+    assert_null(still->c);
+    assert_non_null(slow->c);
+    assert_non_null(strstr(kit_log(quick), "PUBLISH q0"));
+    assert_int_equal(hub_counters(k.h)->slow_readers_closed, 1);
+    kit_close(&k);
+}
+
+/* Its keep-alive says nothing while it is not read; that nothing leaves its output does. */
+static void who_is_not_read_any_more_is_let_go_when_it_takes_nothing(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    static const uint8_t ping[] = { 0xC0, 0 };
+    kit_open(&k);
+    struct mqtt_connect p = { .version = MQTT_V5, .client_id = sl_str("to"), .keep_alive_s = 2 };
+    mqtt_props_init(&p.props);
+    struct kit_client *to = kit_connect(&k, &p);
+    to->unread = true;
+    for (int i = 0; i < 200000 && hub_client_reading(to->c); i++) {
+        hub_client_feed(to->c, sl_bytes_of(ping, sizeof ping));
+        if (i % 1000 == 999)
+            kit_turn(&k);
+    }
+    assert_false(hub_client_reading(to->c));
+    kit_pass(&k, 19000);
+    assert_non_null(to->c);
+    kit_pass(&k, 2000);
+    assert_null(to->c);
+    kit_close(&k);
+}
+
 /* ---- time ---- */
 
 static void publish_mortal(struct kit_client *c, uint8_t qos, uint32_t expiry_s)
@@ -494,11 +644,18 @@ int main(void)
         cmocka_unit_test(no_more_than_the_receive_maximum_is_unanswered),
         cmocka_unit_test(a_refusal_ends_the_delivery_and_gives_its_room_back),
         cmocka_unit_test(an_answer_to_nothing_changes_nothing),
+        cmocka_unit_test(the_publishers_dup_is_not_passed_on),
+        cmocka_unit_test(messages_of_one_topic_and_qos_come_in_their_order),
+        cmocka_unit_test(pubrels_leave_in_the_order_of_pubrecs),
+        cmocka_unit_test(nothing_is_sent_again_while_the_connection_lasts),
+        cmocka_unit_test(a_used_up_maximum_holds_back_nothing_else),
         cmocka_unit_test(what_is_too_large_for_a_client_counts_as_delivered),
         cmocka_unit_test(a_slow_readers_output_is_bounded_and_the_rest_waits_by_reference),
         cmocka_unit_test(at_the_limit_expired_ones_go_first_then_qos0_then_the_new_one),
         cmocka_unit_test(sessions_hold_at_most_half_of_the_memory),
         cmocka_unit_test(one_turn_copies_only_so_much_and_the_next_goes_on),
+        cmocka_unit_test(when_slow_readers_fill_the_outputs_those_that_stand_still_are_let_go),
+        cmocka_unit_test(who_is_not_read_any_more_is_let_go_when_it_takes_nothing),
         cmocka_unit_test(a_delivery_tells_what_is_left_of_its_life),
         cmocka_unit_test(what_was_sent_once_does_not_expire),
         cmocka_unit_test(what_waits_longer_than_the_queues_age_is_dropped),

@@ -138,19 +138,40 @@ static void a_refused_qos2_id_may_be_used_again(void **state)
 static void an_acknowledged_qos1_id_is_a_new_message(void **state)
 {
     (void)state;
+    for (int v5 = 0; v5 <= 1; v5++) {
+        struct kit k = { 0 };
+        start(&k);
+        struct kit_client *c = kit_mqtt(&k, v5 == 1, "a", 60);
+        kit_settle(&k);
+        kit_publish(c, 1, 5, "t/1");
+        kit_settle(&k);
+        (void)kit_log(c);
+        struct mqtt_publish again = { .qos = 1, .dup = true, .packet_id = 5, .topic = sl_str("t/1") };
+        mqtt_props_init(&again.props);
+        kit_publish_full(c, &again);
+        kit_settle(&k);
+        assert_string_equal(kit_log(c), "PUBACK 5 0x00\n");
+        assert_int_equal(accepted(&k), 2);
+        kit_close(&k);
+    }
+}
+
+/* [MQTT-4.3.3-13] of MQTT 5 */
+static void the_exchange_is_finished_though_the_message_has_expired(void **state)
+{
+    (void)state;
     struct kit k = { 0 };
     start(&k);
-    struct kit_client *c = kit_mqtt(&k, false, "a", 60);
+    struct kit_client *c = kit_mqtt(&k, true, "a", 60);
+    struct mqtt_publish p = { .qos = 2, .packet_id = 7, .topic = sl_str("t/1"), .payload = sl_str("x") };
+    mqtt_props_init(&p.props);
+    mqtt_props_set_number(&p.props, MQTT_PROP_MESSAGE_EXPIRY, 1);
+    kit_publish_full(c, &p);
     kit_settle(&k);
-    kit_publish(c, 1, 5, "t/1");
+    kit_pass(&k, 5000);
+    kit_pubrel(c, 7);
     kit_settle(&k);
-    (void)kit_log(c);
-    struct mqtt_publish again = { .qos = 1, .dup = true, .packet_id = 5, .topic = sl_str("t/1") };
-    mqtt_props_init(&again.props);
-    kit_publish_full(c, &again);
-    kit_settle(&k);
-    assert_string_equal(kit_log(c), "PUBACK 5 0x00\n");
-    assert_int_equal(accepted(&k), 2);
+    assert_string_equal(kit_log(c), "CONNACK 0 present=0\nPUBREC 7 0x00\nPUBCOMP 7 0x00\n");
     kit_close(&k);
 }
 
@@ -164,6 +185,7 @@ int main(void)
         cmocka_unit_test(an_unknown_id_is_released_with_0x92),
         cmocka_unit_test(a_refused_qos2_id_may_be_used_again),
         cmocka_unit_test(an_acknowledged_qos1_id_is_a_new_message),
+        cmocka_unit_test(the_exchange_is_finished_though_the_message_has_expired),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

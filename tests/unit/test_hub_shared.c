@@ -49,6 +49,26 @@ static void each_message_goes_to_one_member_by_turns(void **state)
     }
 }
 
+/* [MQTT-4.8.2-3] */
+static void each_member_has_the_qos_that_it_was_granted(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    kit_open(&k);
+    struct kit_client *from = publisher(&k), *m[3];
+    m[0] = member(&k, "a", 0, 0, 0);
+    m[1] = member(&k, "b", 0, 0, 1);
+    m[2] = member(&k, "c", 0, 0, 2);
+    for (uint16_t id = 1; id <= 9; id++)
+        kit_publish(from, 2, id, "t/1");
+    for (int i = 0; i < 3; i++) {
+        char qos[24];
+        (void)snprintf(qos, sizeof qos, "PUBLISH q%d", i);
+        assert_int_equal(strncmp(kit_log(m[i]), qos, strlen(qos)), 0);
+    }
+    kit_close(&k);
+}
+
 static void the_member_with_the_most_room_is_preferred(void **state)
 {
     (void)state;
@@ -232,6 +252,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_message_goes_to_one_member_by_turns),
+        cmocka_unit_test(each_member_has_the_qos_that_it_was_granted),
         cmocka_unit_test(the_member_with_the_most_room_is_preferred),
         cmocka_unit_test(the_absent_get_what_nobody_else_can_have_and_no_qos_0),
         cmocka_unit_test(a_publisher_may_be_the_member),

@@ -166,6 +166,27 @@ static void what_comes_and_goes_is_counted(void **state)
     kit_close(&k);
 }
 
+/* PUBLISH, PUBREC, PUBREL and PUBCOMP, in both directions. */
+static void each_packet_of_a_delivery_of_qos_2_counts(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    start(&k);
+    struct kit_client *p = connected(&k, "p"), *s = connected(&k, "s");
+    kit_subscribe(s, "t/+", 2);
+    uint64_t in = hub_counters(k.h)->control_received, out = hub_counters(k.h)->control_sent;
+    kit_publish(p, 2, 1, "t/1");
+    kit_settle(&k);
+    kit_pubrel(p, 1);
+    kit_settle_as(s, MQTT_PUBREC, 1, 0);
+    kit_settle_as(s, MQTT_PUBCOMP, 1, 0);
+    assert_string_equal(kit_log(s), "SUBACK 0x02\nPUBLISH q2 id=1 t/1 p1\nPUBREL 1 0x00\n");
+    assert_string_equal(kit_log(p), "PUBREC 1 0x00\nPUBCOMP 1 0x00\n");
+    assert_int_equal(hub_counters(k.h)->control_received - in, 3); /* PUBREL, PUBREC, PUBCOMP */
+    assert_int_equal(hub_counters(k.h)->control_sent - out, 1);    /* PUBREL; answers and deliveries count as such */
+    kit_close(&k);
+}
+
 /* Per minute, fading with the span that the topic names. */
 static void loads_fade_with_their_span(void **state)
 {
@@ -212,6 +233,7 @@ int main(void)
         cmocka_unit_test(who_came_earlier_is_told_what_changed_since),
         cmocka_unit_test(sessions_that_are_away_and_those_that_ended_are_counted),
         cmocka_unit_test(what_comes_and_goes_is_counted),
+        cmocka_unit_test(each_packet_of_a_delivery_of_qos_2_counts),
         cmocka_unit_test(loads_fade_with_their_span),
         cmocka_unit_test(switched_off_there_is_none),
     };

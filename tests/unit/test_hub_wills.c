@@ -16,12 +16,13 @@ struct asked {
     bool clean, none;           /* none: no will */
     uint16_t keep_alive_s;
     const char *payload;        /* NULL: "gone" */
+    const char *id;             /* NULL: "a" */
 };
 
 static struct kit_client *with_will(struct kit *k, const struct asked *a)
 {
     struct mqtt_connect p = {
-        .version = MQTT_V5, .clean_start = a->clean, .client_id = sl_str("a"), .has_will = !a->none, .keep_alive_s = a->keep_alive_s,
+        .version = MQTT_V5, .clean_start = a->clean, .client_id = sl_str(a->id != NULL ? a->id : "a"), .has_will = !a->none, .keep_alive_s = a->keep_alive_s,
         .will = { .topic = sl_str("t/will"), .payload = sl_str(a->payload != NULL ? a->payload : "gone"), .qos = 1 },
     };
     mqtt_props_init(&p.props);
@@ -171,6 +172,24 @@ static void a_will_is_published_however_the_connection_ends(void **state)
     kit_close(&k);
 }
 
+/* They are stored with their sessions. */
+static void a_gateway_that_stops_leaves_delayed_wills_to_the_next_start(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    (void)start(&k);
+    kit_lose(with_will(&k, &(struct asked){ .delay_s = 5, .expiry_s = 60 }));
+    kit_settle(&k);
+    kit_lose(with_will(&k, &(struct asked){ .id = "b", .delay_s = 50, .expiry_s = 8 }));
+    kit_settle(&k);
+    hub_drain(k.h);
+    kit_pass(&k, 20000);
+    kit_settle(&k);
+    assert_int_equal(hub_counters(k.h)->wills_published, 0);
+    assert_true(hub_deadline_us(k.h) > k.mono_us);
+    kit_close(&k);
+}
+
 /* A goodbye that asks for the will and ends the session: no delay is left. */
 static void a_goodbye_with_will_that_ends_the_session_publishes_at_once(void **state)
 {
@@ -309,6 +328,22 @@ static void after_a_crash_the_delay_starts_anew(void **state)
     kit_close(&k);
 }
 
+/* Contract, promise 5: what many clients leave with their wills counts. */
+static void wills_count_as_memory_until_they_are_gone(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    (void)start(&k);
+    kit_settle(&k);
+    uint64_t before = hub_memory_bytes(k.h);
+    struct kit_client *c = with_will(&k, &(struct asked){ 0 });
+    assert_true(hub_memory_bytes(k.h) > before);
+    kit_feed(c, (const uint8_t[]){ 0xE0, 0 }, 2);
+    kit_settle(&k);
+    assert_int_equal(hub_memory_bytes(k.h), before);
+    kit_close(&k);
+}
+
 /* Decision 30. */
 static void a_will_over_the_limits_is_dropped_and_counted(void **state)
 {
@@ -339,11 +374,13 @@ int main(void)
         cmocka_unit_test(a_takeover_publishes_a_will_that_has_no_delay_or_whose_session_ends),
         cmocka_unit_test(the_newer_connections_will_replaces_the_older),
         cmocka_unit_test(a_will_is_published_however_the_connection_ends),
+        cmocka_unit_test(a_gateway_that_stops_leaves_delayed_wills_to_the_next_start),
         cmocka_unit_test(a_goodbye_with_will_that_ends_the_session_publishes_at_once),
         cmocka_unit_test(all_that_a_will_says_is_published_with_it),
         cmocka_unit_test(a_will_stands_in_the_store_with_its_session),
         cmocka_unit_test(the_message_and_the_end_of_its_will_are_one_batch),
         cmocka_unit_test(after_a_crash_the_delay_starts_anew),
+        cmocka_unit_test(wills_count_as_memory_until_they_are_gone),
         cmocka_unit_test(a_will_over_the_limits_is_dropped_and_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -38,6 +38,8 @@ struct echo {
 };
 
 static uint64_t bytes_in;
+static struct echo *latest; /* session */
+static bool held_back;      /* its silence is not held against it */
 
 static struct echo *echo_of(struct proto_session *p)
 {
@@ -48,7 +50,8 @@ static struct proto_session *echo_new(const struct proto_config *cfg, uint64_t n
 {
     (void)cfg;
     (void)now_ms;
-    return (struct proto_session *)SL_NEW(struct echo);
+    latest = SL_NEW(struct echo);
+    return (struct proto_session *)latest;
 }
 
 static void echo_free(struct proto_session *p)
@@ -94,8 +97,8 @@ static void echo_hold(struct proto_session *p)
 static void echo_pause(struct proto_session *p, bool paused, uint64_t now_ms)
 {
     (void)p;
-    (void)paused;
     (void)now_ms;
+    held_back = paused;
 }
 
 static bool echo_over(const struct proto_session *p)
@@ -371,6 +374,46 @@ static void who_does_not_read_is_not_read_and_then_gets_everything(void **state)
     assert_true(bytes_in < sent);
     assert_int_equal(receive(w, fd, sent), sent);
     assert_int_equal(bytes_in, sent);
+    close(fd);
+    world_free(w);
+}
+
+/* Its socket is full, and a little waits here. */
+static uint64_t fill_a_little(struct world *w, int fd)
+{
+    uint64_t sent = 0;
+    while (sl_buf_len(&latest->out) == 0) {
+        sent += send_now(fd, 10000);
+        for (int i = 0; i < 10; i++)
+            turn(w);
+    }
+    return sent;
+}
+
+/* Its acknowledgements and pings are among what it sends. */
+static void who_does_not_read_is_read_on_until_much_waits_and_then_owes_no_sign_of_life(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    int fd = client(w);
+    held_back = false;
+    uint64_t sent = fill_a_little(w, fd);
+    assert_int_equal(send_now(fd, 1000), 1000);
+    sent += 1000;
+    turns_until_bytes_in(w, sent);
+    assert_in_range(sl_buf_len(&latest->out), 1001, 100000);
+    assert_false(held_back);
+    while (!held_back) {
+        sent += send_now(fd, 10000);
+        turn(w);
+    }
+    uint64_t seen = bytes_in;
+    sent += send_now(fd, 1000);
+    for (int i = 0; i < ENOUGH_TURNS; i++)
+        turn(w);
+    assert_int_equal(bytes_in, seen);
+    assert_int_equal(receive(w, fd, sent), sent);
+    assert_false(held_back);
     close(fd);
     world_free(w);
 }
@@ -679,6 +722,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_one_read_leaves_is_read_without_another_event),
         cmocka_unit_test(who_does_not_read_is_not_read_and_then_gets_everything),
+        cmocka_unit_test(who_does_not_read_is_read_on_until_much_waits_and_then_owes_no_sign_of_life),
         cmocka_unit_test(what_comes_with_the_end_is_read_before_it),
         cmocka_unit_test(the_last_answer_arrives_though_the_client_goes_on_sending),
         cmocka_unit_test(a_unix_socket_goes_with_its_listener),

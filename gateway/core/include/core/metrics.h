@@ -17,6 +17,7 @@
     X(deliveries_sent) X(deliveries_acked) X(deliveries_refused) X(deliveries_resent)              \
     X(deliveries_passed_on) X(deliveries_too_large) X(deliveries_dropped_qos0)                     \
     X(deliveries_dropped_full) X(deliveries_dropped_memory) X(deliveries_dropped_expired)          \
+    X(slow_readers_closed)                                                                         \
     X(commits) X(commit_failures) X(records_written) X(records_cancelled)                          \
     X(bodies_evicted) X(bodies_fetched) X(stale_answers) X(worker_faults)                          \
     X(workers_started) X(workers_exited)

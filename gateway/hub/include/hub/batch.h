@@ -39,7 +39,7 @@ enum batch_copy_state {
 /* copy_flags: QoS of the delivery in the low two bits. */
 #define BATCH_COPY_QOS    3u
 #define BATCH_COPY_RETAIN 4u
-#define BATCH_COPY_SHARED 8u /* of a shared subscription */
+#define BATCH_COPY_SHARED 8u /* of a shared subscription: its number within the session follows the ids */
 
 /* Variable part of a record: one allocation, owned by the batch. */
 struct batch_note {

@@ -35,6 +35,7 @@ struct outbox_entry {
     bool shared : 1;       /* of a shared subscription: another member may have it */
     bool recorded : 1;     /* a copy of it stands in the store: the caller's, as is `place` */
     bool due : 1, counted : 1, done : 1; /* outbox.c's */
+    uint16_t subscription; /* its number within the session, when it is shared; 0: not known */
     uint32_t place;        /* of the copy's last record in its batch */
 };
 
@@ -43,6 +44,7 @@ struct outbox_item {
     struct message *msg;
     uint8_t qos;
     bool retain, shared;
+    uint16_t subscription;
     const uint32_t *ids;
     uint32_t n_ids;
 };
@@ -114,6 +116,9 @@ bool outbox_take(struct outbox *o, struct outbox_entry *out);
 SL_CHECK int outbox_restore(struct outbox *o, const struct outbox_item *it, uint16_t packet_id, bool released);
 /* What the caller owns of an entry that it was given: its ids. */
 void outbox_entry_fini(struct outbox_entry *e);
+
+/* Every entry, the flight first: *pos starts at 0; NULL at the end. Meanwhile nothing enters or leaves. */
+struct outbox_entry *outbox_walk(struct outbox *o, uint32_t *pos);
 
 /* Aborts when an invariant does not hold; for tests. */
 void outbox_check(const struct outbox *o);

@@ -88,6 +88,8 @@ uint32_t shared_group_count(const struct shared_group *g);
 /* i counts from the member after the one that was chosen last: whoever takes the
  * first that suits gives everybody his turn. */
 const struct shared_member *shared_group_member(const struct shared_group *g, uint32_t i);
+/* The number of member i's subscription (as above) within its session. */
+uint32_t shared_group_subscription(const struct subscriptions *t, const struct shared_group *g, uint32_t i);
 /* Member i (as above) was chosen. */
 void shared_group_chose(struct shared_group *g, uint32_t i);
 /* For the store and for moving what a member leaves behind. NULL: no such group. */
