@@ -187,7 +187,7 @@ static const struct config_key keys[] = {
     { "jobs.max", COUNT(C, jobs.max), .flags = KEY_LATER, RANGE(0, 1e9), DEF("100000"), .doc = "jobs that are remembered" },
     { "jobs.ttl", TIME(C, jobs.ttl_ms), .flags = KEY_LATER, RANGE(0, YEAR), DEF("\"1h\""), .doc = "kept this long after their end" },
     { "sessions", KEY_OBJECT, .doc = "sessions of clients" },
-    { "sessions.default_expiry", TIME(C, sessions.default_expiry_ms), .flags = KEY_LATER, RANGE(0, 100 * YEAR), DEF("\"7d\""), .doc = "for clients that cannot say it themselves (3.1.1, clean session off)" },
+    { "sessions.default_expiry", TIME(C, sessions.default_expiry_ms), RANGE(0, 100 * YEAR), DEF("\"7d\""), .doc = "after so long an absence sessions end of clients that cannot say it themselves (3.1.1, clean session off); 0s: never" },
 };
 /* clang-format on */
 

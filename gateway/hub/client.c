@@ -7,6 +7,18 @@ struct hub_client *client_find(struct hub *h, uint64_t id)
     return sl_idmap_get(&h->clients, id);
 }
 
+struct sl_bytes client_id(const struct hub_client *c)
+{
+    if (c->session != NULL)
+        return c->session->client_id;
+    return c->names != NULL ? sl_bytes_of(c->names->text, c->names->id_bytes) : SL_BYTES_NONE;
+}
+
+struct sl_bytes client_user(const struct hub_client *c)
+{
+    return c->names != NULL ? sl_bytes_of(c->names->text + c->names->id_bytes, c->names->user_bytes) : SL_BYTES_NONE;
+}
+
 void client_dirty(struct hub_client *c)
 {
     if (c->dirty)
@@ -66,8 +78,7 @@ void hub_client_closed(struct hub_client *c)
     h->n_connected -= c->connected;
     h->counters.connections_closed++;
     c->l->protocol->session_free(c->s);
-    sl_free(c->client_id);
-    sl_free(c->user);
+    sl_free(c->names);
     sl_free(c);
 }
 

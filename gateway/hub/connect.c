@@ -2,13 +2,15 @@
 #include "core/utf8.h"
 #include "hub_internal.h"
 
-static char *copy_string(struct sl_bytes b)
+static struct client_names *names_of(struct sl_bytes id, struct sl_bytes user)
 {
-    char *s = sl_alloc(b.n + 1);
-    if (b.n > 0)
-        memcpy(s, b.p, b.n);
-    s[b.n] = '\0';
-    return s;
+    if (id.n + user.n == 0)
+        return NULL;
+    struct client_names *names = sl_alloc(sizeof *names + id.n + user.n);
+    names->id_bytes = (uint32_t)id.n;
+    names->user_bytes = (uint32_t)user.n;
+    (void)sl_wr_bytes(sl_wr_bytes(names->text, id), user);
+    return names;
 }
 
 static uint64_t session_end(const struct hub *h, uint32_t expiry_s)
@@ -23,8 +25,16 @@ static void record_session(struct hub *h, const struct session *s)
     op->note = batch_session_encode(&(struct batch_session){ s->expiry_s, s->holder != 0 ? UINT64_MAX : s->ends_wall_ms, s->client_id });
 }
 
+/* A crash would bring back what a client relies on having ended. */
+static bool is_missed(const struct session *s)
+{
+    return s->persistent && (s->n_ids > 0 || s->n_subscriptions > 0 || s->outbox != NULL);
+}
+
 static void end_session(struct hub *h, struct session *s)
 {
+    if (is_missed(s))
+        h->sessions_dropped = h->commit.open->seq;
     retained_forget(h, s);
     session_abandon(h, s); /* first: what it subscribed to tells who else may have it */
     subscriptions_remove_all(h->subscriptions, s);
@@ -52,7 +62,7 @@ static void take_over(struct hub *h, struct session *s, const struct hub_client 
 /* What an opened session means for CONNACK. */
 struct opened {
     bool present;
-    bool wait; /* an older session ends on the disk first: after a crash nothing of it must come back */
+    bool wait; /* older sessions end on the disk first: after a crash nothing of this client's must come back */
 };
 
 static int open_session(struct hub_client *c, const struct proto_connect *p, struct sl_bytes id, struct opened *out)
@@ -62,13 +72,13 @@ static int open_session(struct hub_client *c, const struct proto_connect *p, str
     if (s != NULL && s->holder != 0)
         take_over(h, s, c);
     if (s != NULL && (p->clean_start || !s->persistent)) {
-        out->wait = s->persistent && (s->n_ids > 0 || s->n_subscriptions > 0 || s->outbox != NULL);
         end_session(h, s);
         s = NULL;
     }
     if (s != NULL)
         will_resumed(h, s);
     out->present = s != NULL;
+    out->wait = s == NULL && h->sessions_dropped != 0 && !hub_batch_stored(h, h->sessions_dropped);
     if (s == NULL) {
         int err = sessions_add(h->sessions, id, ++h->next_id, &s);
         if (err != SL_OK)
@@ -147,16 +157,14 @@ void on_connect(struct hub_client *c, const struct proto_connect *p)
         result = PROTO_CONNECT_UNAVAILABLE;
     else if (holder != NULL && !holder->closing && !takeover_allowed(h, id))
         result = PROTO_CONNECT_RATE;
-    else if (p->protocol == MESSAGE_STOMP)
-        c->client_id = copy_string(id);
-    else if (open_session(c, p, id, &opened) != SL_OK)
+    else if (p->protocol != MESSAGE_STOMP && open_session(c, p, id, &opened) != SL_OK)
         result = PROTO_CONNECT_QUOTA;
     c->connected = result == PROTO_CONNECT_OK;
     h->n_connected += c->connected;
     if (h->n_connected > h->most_connected)
         h->most_connected = h->n_connected;
-    if (c->connected && p->has_username)
-        c->user = copy_string(p->username);
+    if (c->connected)
+        c->names = names_of(c->session == NULL ? id : SL_BYTES_NONE, p->has_username ? p->username : SL_BYTES_NONE);
     if (c->connected && p->has_will)
         will_keep(c, p);
     if (opened.wait)
@@ -169,8 +177,11 @@ void on_disconnect(struct hub_client *c, const struct proto_disconnect *d)
 {
     if (d->has_expiry && c->session != NULL) {
         c->session->expiry_s = d->session_expiry_s;
-        if (c->session->persistent && d->session_expiry_s == 0)
+        if (c->session->persistent && d->session_expiry_s == 0) {
+            if (is_missed(c->session))
+                c->h->sessions_dropped = c->h->commit.open->seq;
             session_unstore(c->h, c->session);
+        }
         c->session->persistent = d->session_expiry_s > 0;
         if (c->session->persistent)
             record_session(c->h, c->session);

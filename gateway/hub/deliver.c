@@ -96,12 +96,13 @@ static bool make_room(struct hub *h, const struct session *s, const struct outbo
 
 /* ---- offers ---- */
 
-static struct outbox_entry *push(struct hub *h, struct session *s, const struct outbox_item *it)
+/* Where it is about to be pushed. */
+static struct outbox *outbox_for(struct hub *h, struct session *s, const struct outbox_item *it)
 {
     if (s->outbox == NULL)
         s->outbox = outbox_new();
     hold(h, it->msg);
-    return outbox_push(s->outbox, it);
+    return s->outbox;
 }
 
 static void offer_qos0(struct hub *h, struct session *s, const struct outbox_item *it)
@@ -113,7 +114,7 @@ static void offer_qos0(struct hub *h, struct session *s, const struct outbox_ite
     if (!queued && may_go_out(h, c, message_bytes(it->msg))) {
         (void)send_delivery(h, c, &(struct proto_delivery){ .msg = it->msg, .retain = it->retain, .subscription_ids = it->ids, .n_ids = it->n_ids });
     } else if (make_room(h, s, it)) {
-        (void)push(h, s, it);
+        (void)outbox_push(outbox_for(h, s, it), it);
     }
 }
 
@@ -122,11 +123,10 @@ static bool flight_takes(const struct session *s, const struct hub_client *c)
     return s->outbox == NULL || outbox_in_flight(s->outbox) < c->receive_maximum;
 }
 
-/* The head of the queue is given its packet id. QoS 2 is sent only when that is
- * stored, so that a crash cannot give the id to another message (decision 5). */
-static struct outbox_entry *number_head(struct session *s)
+/* It was given its packet id. QoS 2 is sent only when that is stored, so that a
+ * crash cannot give the id to another message (decision 5). */
+static struct outbox_entry *numbered(const struct session *s, struct outbox_entry *e)
 {
-    struct outbox_entry *e = outbox_number(s->outbox);
     e->held = s->persistent && e->qos == 2;
     return e;
 }
@@ -208,13 +208,20 @@ static void offer_numbered(struct hub *h, struct session *s, const struct outbox
     struct hub_client *c = connection_of(s);
     bool first = s->outbox == NULL || outbox_queued(s->outbox) == 0;
     bool at_once = first && c != NULL && flight_takes(s, c) && may_go_out(h, c, message_bytes(it->msg));
-    struct outbox_entry *e = push(h, s, it);
-    if (at_once)
-        e = number_head(s);
+    struct outbox *o = outbox_for(h, s, it);
+    struct outbox_entry *e = at_once ? numbered(s, outbox_push_numbered(o, it)) : outbox_push(o, it);
     if (s->persistent)
         record_offer(h, s, e, body);
     if (at_once)
         (void)send_flight(h, s, c);
+}
+
+static void offer_clone(struct hub *h, struct session *s, const struct outbox_item *it)
+{
+    struct outbox_item own = *it;
+    own.msg = clone(h, it->msg);
+    offer_numbered(h, s, &own, BODY_LOOSE);
+    message_unref(own.msg);
 }
 
 bool session_offer(struct hub *h, struct session *s, const struct outbox_item *it, enum offer_body body)
@@ -229,12 +236,10 @@ bool session_offer(struct hub *h, struct session *s, const struct outbox_item *i
     }
     if ((connection_of(s) == NULL && !s->persistent) || !make_room(h, s, it))
         return false;
-    struct outbox_item own = *it;
     if (body == BODY_LOOSE && s->persistent)
-        own.msg = clone(h, it->msg);
-    offer_numbered(h, s, &own, body);
-    if (own.msg != it->msg)
-        message_unref(own.msg);
+        offer_clone(h, s, it);
+    else
+        offer_numbered(h, s, it, body);
     return s->persistent;
 }
 
@@ -252,7 +257,7 @@ static bool move_head(struct hub *h, struct session *s, struct hub_client *c, st
         drop_head(h, s);
         return true;
     }
-    e = number_head(s);
+    e = numbered(s, outbox_number(s->outbox));
     if (s->persistent)
         record_copy(h, s, e);
     return send_flight(h, s, c);

@@ -97,7 +97,7 @@ static uint32_t choose(const struct hub *h, const struct message *m, const struc
 /* What an entry remembers of where it came from; 0: nothing. */
 static uint16_t from_subscription(uint32_t number)
 {
-    return number <= UINT16_MAX ? (uint16_t)number : 0;
+    return number < OUTBOX_NO_SUBSCRIPTION ? (uint16_t)number : 0;
 }
 
 static bool give_to(struct hub *h, struct message *m, struct shared_group *g, uint32_t place, enum offer_body body)

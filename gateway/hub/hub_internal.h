@@ -96,6 +96,12 @@ struct transaction {
     char name[];
 };
 
+/* The user, and with STOMP the client id: else that is the session's. */
+struct client_names {
+    uint32_t id_bytes, user_bytes;
+    uint8_t text[]; /* one after the other */
+};
+
 /* Most are idle: what only some need, or only at times, is allocated then. */
 struct hub_client {
     struct hub *h;
@@ -104,7 +110,7 @@ struct hub_client {
     void *arg;
     uint64_t id;
     struct session *session;     /* MQTT; NULL after a takeover */
-    char *client_id, *user;      /* client_id: STOMP only, else the session's */
+    struct client_names *names;  /* NULL: none */
     struct transaction *transactions;
     struct client_park *parked;  /* NULL: nothing is */
     struct partial *partial;     /* NULL: none */
@@ -113,15 +119,18 @@ struct hub_client {
     uint32_t pending;            /* bytes of output, as last seen */
     uint32_t still_s;            /* since then it has not become less */
     uint16_t receive_maximum;    /* deliveries of QoS 1 and 2 that may be unanswered */
-    bool ready;                  /* in deliveries.ready */
     uint8_t protocol;            /* enum message_protocol */
-    bool connected, dirty, closing;
-    bool paused;  /* its parking is full */
-    bool stuffed; /* so much output waits for its socket that no more input is taken */
-    bool silent;  /* its silence is not held against it: it is one of the two */
-    bool stirred; /* its session may have events without new input */
+    bool ready : 1;              /* in deliveries.ready */
+    bool connected : 1, dirty : 1, closing : 1;
+    bool paused : 1;  /* its parking is full */
+    bool stuffed : 1; /* so much output waits for its socket that no more input is taken */
+    bool silent : 1;  /* its silence is not held against it: it is one of the two */
+    bool stirred : 1; /* its session may have events without new input */
     char peer[];
 };
+
+/* Memory is asked of malloc in steps of 16 bytes less 8; nearly every IPv4 peer has 16. */
+_Static_assert(sizeof(struct hub_client) <= 128, "an idle connection is small");
 
 struct hub_consumer {
     uint64_t id;
@@ -187,6 +196,7 @@ struct hub {
     struct sl_idmap consumers; /* id → struct hub_consumer */
     struct sl_idmap shared;    /* message id → how many durable entries and copies need its body, while that is more than one */
     struct sl_idmap session_numbers; /* only while restoring */
+    uint64_t sessions_dropped;       /* the batch that the last session with something in it ends in; 0: none ended yet */
     uint64_t restored_id;            /* the last one, and how many entries it had */
     uint32_t restored_count;
     struct sl_slab tickets;
@@ -358,6 +368,8 @@ void session_resume(struct hub *h, struct session *s);
 void session_detach(struct hub *h, struct session *s);
 /* What waits for a session that ends: shared messages go to other members (decision 41), all else is dropped. */
 void session_abandon(struct hub *h, struct session *s);
+/* It is no member any more: what it has of that shared subscription is its own to finish. */
+void session_unshare(struct session *s, uint32_t subscription);
 /* A persistent session is one no more: what the store has of it goes. */
 void session_unstore(struct hub *h, struct session *s);
 /* BATCH_COPY came back. */
@@ -442,6 +454,9 @@ void takeovers_free(struct hub *h);
 
 /* ---- client.c ---- */
 struct hub_client *client_find(struct hub *h, uint64_t id);
+/* Both are empty where there is none. */
+struct sl_bytes client_id(const struct hub_client *c);
+struct sl_bytes client_user(const struct hub_client *c);
 void client_dirty(struct hub_client *c);
 void client_answer(struct hub_client *c, uint32_t token, enum proto_result r);
 /* PUBREL. */

@@ -93,11 +93,13 @@ void on_settle(struct hub_client *c, const struct proto_settle *p)
 
 void copy_committed(struct hub *h, const struct batch_op *op)
 {
-    if ((op->copy_flags & BATCH_COPY_QOS) != 2)
-        return; /* only QoS 2 is held */
+    if ((op->copy_flags & BATCH_COPY_QOS) != 2 || op->packet_id == 0)
+        return; /* only QoS 2 is held, and it waits for a record that has its id */
     struct session *s = sessions_at(h->sessions, op->entry);
-    if (s == NULL || s->number != op->session || s->outbox == NULL || outbox_unhold(s->outbox, op->id) != SL_OK)
+    if (s == NULL || s->number != op->session || s->outbox == NULL)
         return;
+    if (outbox_unhold(s->outbox, op->packet_id, op->id, op->state == BATCH_COPY_RELEASED) != SL_OK)
+        return; /* it has been recorded again since, and waits for that */
     struct hub_client *c = connection_of(s);
     if (c != NULL)
         deliver_soon(h, c);
@@ -159,6 +161,15 @@ void session_detach(struct hub *h, struct session *s)
     }
 }
 
+/* The number may be given to another subscription. */
+void session_unshare(struct session *s, uint32_t subscription)
+{
+    struct outbox_entry *e;
+    uint32_t pos = 0;
+    while (s->outbox != NULL && (e = outbox_walk(s->outbox, &pos)) != NULL)
+        e->subscription = e->shared && e->subscription == subscription ? OUTBOX_NO_SUBSCRIPTION : e->subscription;
+}
+
 static void entry_unstore(struct hub *h, const struct session *s, struct outbox_entry *e)
 {
     if (e->recorded)
@@ -166,7 +177,7 @@ static void entry_unstore(struct hub *h, const struct session *s, struct outbox_
     e->recorded = false;
     if (!e->held)
         return;
-    int err = outbox_unhold(s->outbox, message_id(e->msg));
+    int err = outbox_unhold(s->outbox, e->packet_id, message_id(e->msg), e->state == OUTBOX_RELEASED);
     SL_ASSERT(err == SL_OK);
 }
 

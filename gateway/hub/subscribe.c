@@ -96,6 +96,8 @@ static enum proto_grant unsubscribe(struct hub *h, struct session *s, const stru
         return PROTO_GRANT_NONE_WAS;
     if (f->group.n == 0)
         retained_stop(h, s, f->filter);
+    else
+        session_unshare(s, number);
     if (s->persistent) {
         struct batch_op *op = record(h, BATCH_SUBSCRIPTION_DROP);
         op->id = s->number;

@@ -1,7 +1,8 @@
 /* Two devices that share a client id take it from each other for ever: each
  * connects as soon as it is thrown out. After TAKEOVERS_MAX takeovers within
- * QUIET_MS the holder stays and the others are refused, until QUIET_MS have
- * passed in which nobody tried. */
+ * QUIET_MS the holder stays and the others are refused for QUIET_MS. Trying on
+ * does not prolong that: the holder may be what is left of a lost connection,
+ * and who tries may be the same device. */
 #include "core/utf8.h"
 #include "hub_internal.h"
 
@@ -10,7 +11,7 @@
 
 /* One client id that was taken over lately. */
 struct flapping {
-    struct sl_timer timer; /* its end: QUIET_MS after the last attempt */
+    struct sl_timer timer; /* its end: QUIET_MS after the last takeover, or after it was damped */
     uint64_t taken_ms[TAKEOVERS_MAX];
     uint32_t next; /* the oldest of them */
     bool damped;
@@ -42,10 +43,13 @@ bool takeover_allowed(struct hub *h, struct sl_bytes client_id)
 {
     struct flapping *f = flapping_of(h, client_id);
     uint64_t oldest = f->taken_ms[f->next];
-    if (!f->damped && oldest != 0 && h->now.mono_ms < oldest + QUIET_MS)
-        damp(f);
-    sl_timer_set(&h->flapping_timers, &f->timer, h->now.mono_ms + QUIET_MS);
     if (f->damped) {
+        h->counters.takeovers_refused++;
+        return false;
+    }
+    sl_timer_set(&h->flapping_timers, &f->timer, h->now.mono_ms + QUIET_MS);
+    if (oldest != 0 && h->now.mono_ms < oldest + QUIET_MS) {
+        damp(f);
         h->counters.takeovers_refused++;
         return false;
     }

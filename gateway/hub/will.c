@@ -31,7 +31,7 @@ static struct message *build(const struct hub_client *c, const struct proto_conn
         .flags = (uint8_t)((p->will_retain ? MESSAGE_RETAIN : 0) | (p->will_payload_utf8 ? MESSAGE_PAYLOAD_UTF8 : 0)),
         .topic = p->will_topic,
         .client_id = c->session->client_id,
-        .user = c->user != NULL ? sl_str(c->user) : SL_BYTES_NONE,
+        .user = client_user(c),
         .content_type = p->will_content_type,
         .correlation = p->will_correlation,
         .reply_to = p->will_reply_to,

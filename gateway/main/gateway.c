@@ -34,6 +34,13 @@ static uint64_t reject_grace_ms(const struct config *cfg)
     return ms;
 }
 
+/* Whole seconds, and never 0 of what is not. */
+static uint32_t seconds_up(uint64_t ms)
+{
+    uint64_t s = (ms + 999) / 1000;
+    return s < UINT32_MAX ? (uint32_t)s : UINT32_MAX;
+}
+
 static struct hub_listener listener_of(const struct config *cfg, const struct config_listener *l)
 {
     return (struct hub_listener){
@@ -50,6 +57,7 @@ static struct hub_listener listener_of(const struct config *cfg, const struct co
             .max_header_bytes = STOMP_MAX_HEADER_BYTES,
             .heart_beat_ms = STOMP_HEART_BEAT_MS,
             .session_expiry_max_s = UINT32_MAX,
+            .session_expiry_default_s = seconds_up(cfg->sessions.default_expiry_ms),
             .retain_available = cfg->limits.retained.messages > 0,
             .response_information = l->response_information,
             .server_name = "sluice/" SLUICE_VERSION,

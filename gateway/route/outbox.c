@@ -59,16 +59,15 @@ static void ring_rebuild(struct ring *r, uint32_t cap)
     *r = (struct ring){ .v = v, .cap = cap, .n = kept, .live = kept, .mark = mark };
 }
 
-static struct outbox_entry *ring_push(struct ring *r, const struct outbox_entry *e)
+/* Room for one more: what it is, the caller writes there. */
+static struct outbox_entry *ring_add(struct ring *r)
 {
     if (r->cap == 0)
         ring_rebuild(r, RING_FIRST);
     else if (r->n == r->cap)
         ring_rebuild(r, r->live > r->cap / 2 ? r->cap * 2 : r->cap);
-    struct outbox_entry *at = ring_at(r, r->n++);
-    *at = *e;
     r->live++;
-    return at;
+    return ring_at(r, r->n++);
 }
 
 static void ring_trim(struct ring *r)
@@ -176,30 +175,26 @@ static size_t ids_bytes(const struct outbox_entry *e)
     return e->n_ids > 1 ? e->n_ids * sizeof *e->ids : 0;
 }
 
-static struct outbox_entry entry_of(struct outbox *o, const struct outbox_item *it)
+/* Written where it stays: a copy would wait for what was just written. */
+static void entry_init(struct outbox *o, struct outbox_entry *e, const struct outbox_item *it)
 {
-    struct outbox_entry e = { .msg = message_ref(it->msg), .n_ids = it->n_ids, .qos = it->qos, .retain = it->retain, .shared = it->shared, .subscription = it->subscription };
-    if (e.n_ids == 1) {
-        e.id = it->ids[0];
-    } else if (e.n_ids > 1) {
-        e.ids = sl_alloc(ids_bytes(&e));
-        memcpy(e.ids, it->ids, ids_bytes(&e));
-        o->ids_bytes += ids_bytes(&e);
+    *e = (struct outbox_entry){ .msg = message_ref(it->msg), .n_ids = it->n_ids, .qos = it->qos, .retain = it->retain, .shared = it->shared, .subscription = it->subscription };
+    if (e->n_ids == 1) {
+        e->id = it->ids[0];
+    } else if (e->n_ids > 1) {
+        e->ids = sl_alloc(ids_bytes(e));
+        memcpy(e->ids, it->ids, ids_bytes(e));
+        o->ids_bytes += ids_bytes(e);
     }
-    return e;
-}
-
-static struct outbox_entry *queue_put(struct outbox *o, const struct outbox_entry *e)
-{
-    o->queued_bytes += message_bytes(e->msg);
-    o->queued_qos0 += e->qos == 0;
-    return ring_push(&o->queue, e);
 }
 
 struct outbox_entry *outbox_push(struct outbox *o, const struct outbox_item *it)
 {
-    struct outbox_entry e = entry_of(o, it);
-    return queue_put(o, &e);
+    struct outbox_entry *e = ring_add(&o->queue);
+    entry_init(o, e, it);
+    o->queued_bytes += message_bytes(e->msg);
+    o->queued_qos0 += e->qos == 0;
+    return e;
 }
 
 struct outbox_entry *outbox_head(struct outbox *o)
@@ -321,15 +316,31 @@ static uint32_t flight_find(const struct outbox *o, uint16_t packet_id)
 
 /* ---- the flight ---- */
 
+/* In the flight, and not sent yet. */
+static struct outbox_entry *take_off(struct outbox_entry *e, uint16_t packet_id)
+{
+    e->packet_id = packet_id;
+    e->state = OUTBOX_UNSENT;
+    e->due = true;
+    return e;
+}
+
 struct outbox_entry *outbox_number(struct outbox *o)
 {
     SL_ASSERT(o->queue.n > 0 && ring_at(&o->queue, 0)->qos > 0);
-    struct outbox_entry e;
-    queue_leave(o, 0, &e);
-    e.packet_id = id_give(o);
-    e.state = OUTBOX_UNSENT;
-    e.due = true;
-    return ring_push(&o->flight, &e);
+    uint16_t packet_id = id_give(o);
+    struct outbox_entry *e = ring_add(&o->flight);
+    queue_leave(o, 0, e);
+    return take_off(e, packet_id);
+}
+
+struct outbox_entry *outbox_push_numbered(struct outbox *o, const struct outbox_item *it)
+{
+    SL_ASSERT(o->queue.n == 0 && it->qos > 0);
+    uint16_t packet_id = id_give(o);
+    struct outbox_entry *e = ring_add(&o->flight);
+    entry_init(o, e, it);
+    return take_off(e, packet_id);
 }
 
 struct outbox_entry *outbox_next(struct outbox *o)
@@ -354,33 +365,19 @@ void outbox_sent(struct outbox *o)
     o->unanswered++;
 }
 
-static bool is_held(const struct outbox_entry *e, uint64_t message)
-{
-    return !e->done && e->held && message_id(e->msg) == message;
-}
-
-static void unhold_at(struct ring *r, uint32_t place)
-{
-    struct outbox_entry *e = ring_at(r, place);
-    e->held = false;
-    if (e->state != OUTBOX_RELEASED)
-        return;
-    e->due = true;
-    ring_mark_back(r, place);
-}
-
-/* What is held lies behind the mark, unless it was received: then it is among the oldest. */
-int outbox_unhold(struct outbox *o, uint64_t message)
+int outbox_unhold(struct outbox *o, uint16_t packet_id, uint64_t message, bool released)
 {
     struct ring *r = &o->flight;
-    for (uint32_t n = 0; n < r->n; n++) {
-        uint32_t place = r->mark + n < r->n ? r->mark + n : r->mark + n - r->n;
-        if (is_held(ring_at(r, place), message)) {
-            unhold_at(r, place);
-            return SL_OK;
-        }
+    uint32_t place = flight_find(o, packet_id);
+    struct outbox_entry *e = place == NOWHERE ? NULL : ring_at(r, place);
+    if (e == NULL || !e->held || message_id(e->msg) != message || (e->state == OUTBOX_RELEASED) != released)
+        return SL_ENOENT;
+    e->held = false;
+    if (released) {
+        e->due = true;
+        ring_mark_back(r, place);
     }
-    return SL_ENOENT;
+    return SL_OK;
 }
 
 /* ---- answers ---- */
@@ -490,15 +487,15 @@ int outbox_restore(struct outbox *o, const struct outbox_item *it, uint16_t pack
         return SL_EINVAL;
     if (packet_id > 0 && id_in_use(o, packet_id))
         return SL_EEXIST;
-    struct outbox_entry e = entry_of(o, it);
-    e.recorded = true;
     if (packet_id == 0) {
-        (void)queue_put(o, &e);
+        outbox_push(o, it)->recorded = true;
         return SL_OK;
     }
-    e.packet_id = packet_id;
-    e.state = released ? OUTBOX_RELEASED : OUTBOX_SENT;
-    (void)ring_push(&o->flight, &e);
+    struct outbox_entry *e = ring_add(&o->flight);
+    entry_init(o, e, it);
+    e->recorded = true;
+    e->packet_id = packet_id;
+    e->state = released ? OUTBOX_RELEASED : OUTBOX_SENT;
     id_take(o, packet_id);
     return SL_OK;
 }

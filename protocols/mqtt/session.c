@@ -262,9 +262,7 @@ static void trim(struct mqtt_session *s)
     }
     if (sl_buf_len(&s->out) == 0)
         sl_buf_fini(&s->out);
-    sl_free(s->lists);
-    s->lists = NULL;
-    s->lists_bytes = 0;
+    mqtt_lists_drop(s);
 }
 
 static uint64_t later(uint64_t a, uint64_t b)

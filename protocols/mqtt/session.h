@@ -19,6 +19,14 @@ enum mqtt_state { MQTT_AWAIT_CONNECT, MQTT_AWAIT_VERDICT, MQTT_OPEN, MQTT_CLOSIN
 struct mqtt_aliases;
 struct mqtt_out_aliases;
 
+struct mqtt_lists {
+    size_t bytes;
+    union {
+        struct message_header header;
+        struct proto_filter filter;
+    } v[]; /* whichever the packet has */
+};
+
 struct mqtt_session {
     const struct protocol *protocol;
     const struct proto_config *cfg;
@@ -28,27 +36,31 @@ struct mqtt_session {
     struct mqtt_ring *ring;
     struct mqtt_aliases *aliases;         /* the client's */
     struct mqtt_out_aliases *out_aliases; /* ours */
-    void *lists;                          /* what the last packet repeats: headers or filters */
-    const char *close_word;               /* once CLOSING */
+    struct mqtt_lists *lists;             /* what the last packet repeats: headers or filters */
     uint64_t heard_ms;
     uint64_t swept_ms;    /* when unused memory was looked for, and there was none */
-    uint64_t close_at_ms; /* connect timeout, reject grace; UINT64_MAX: none */
+    union {
+        uint64_t close_at_ms;   /* connect timeout, reject grace; UINT64_MAX: none */
+        const char *close_word; /* once CLOSING */
+    };
     uint32_t client_max_packet;
-    uint32_t lists_bytes;
     uint16_t keep_alive_s;     /* in force; 0: none */
     uint16_t publishes_open;   /* MQTT 5: QoS 1 and 2 without PUBACK or PUBCOMP */
     uint16_t client_alias_max; /* topic aliases that we may set */
     uint8_t state;             /* enum mqtt_state */
     uint8_t version;           /* enum mqtt_version, of the CONNECT */
     uint8_t close_reason;      /* of the reject grace */
-    bool paused;
-    bool silence_from_now; /* the keep-alive clock starts at the next tick */
-    bool delivered_lately; /* since unused memory was looked for */
-    bool delivers : 1;     /* something was delivered on this connection */
+    bool paused : 1;
+    bool silence_from_now : 1; /* the keep-alive clock starts at the next tick */
+    bool delivered_lately : 1; /* since unused memory was looked for */
+    bool delivers : 1;         /* something was delivered on this connection */
     bool id_was_empty : 1, keep_alive_capped : 1, expiry_capped : 1, expiry_was_zero : 1;
     bool wants_reasons : 1;  /* Request Problem Information of a CONNECT that was read */
     bool wants_response : 1; /* Request Response Information */
 };
+
+/* A session's memory is asked of malloc in steps of 16 bytes less 8. */
+_Static_assert(sizeof(struct mqtt_session) <= 184, "an idle connection is small");
 
 static inline bool mqtt_over(const struct mqtt_session *s)
 {
@@ -112,6 +124,7 @@ void mqtt_refuse_connect(struct mqtt_session *s, uint8_t code, const char *word)
 /* Memory for what a packet repeats, kept while the session is busy. Its
  * content lives until the next packet. */
 void *mqtt_lists(struct mqtt_session *s, size_t bytes);
+void mqtt_lists_drop(struct mqtt_session *s);
 /* User properties in an array of mqtt_lists(); NULL when there are none. */
 const struct message_header *mqtt_unpack_headers(struct mqtt_session *s,
                                                  const struct mqtt_props *props);

@@ -170,7 +170,8 @@ uint32_t mqtt_owe_codes(struct mqtt_session *s, enum mqtt_type type, uint16_t pa
     return 0;
 }
 
-static void send_later(struct mqtt_session *s, size_t n)
+/* Most clients subscribe once and publish seldom or never: the ring is not kept for that. */
+static void send_codes(struct mqtt_session *s, size_t n)
 {
     struct sl_buf *later = &s->ring->later;
     mqtt_send(s, sl_bytes_of(sl_buf_view(later).p, n));
@@ -179,6 +180,10 @@ static void send_later(struct mqtt_session *s, size_t n)
     sl_buf_consume(later, n);
     if (sl_buf_len(later) == 0)
         sl_buf_fini(later);
+    if (mqtt_ring_count(s->ring) == 0) {
+        mqtt_ring_free(s->ring);
+        s->ring = NULL;
+    }
 }
 
 /* The client may send one more when its PUBLISH is done with: PUBACK, PUBCOMP,
@@ -197,7 +202,7 @@ static void send_slot(struct mqtt_session *s, struct mqtt_slot slot)
     if (slot.type == 0)
         return;
     if (slot.type == MQTT_SUBACK || slot.type == MQTT_UNSUBACK) {
-        send_later(s, slot.value);
+        send_codes(s, slot.value);
         return;
     }
     count_answer(s, &slot);

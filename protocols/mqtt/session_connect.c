@@ -31,11 +31,14 @@ static void refuse_fault(struct mqtt_session *s, const struct mqtt_frame *f, uin
 
 /* ---- accepting ---- */
 
-static uint32_t expiry_asked(const struct mqtt_connect *c)
+static uint32_t expiry_asked(const struct mqtt_session *s, const struct mqtt_connect *c)
 {
     if (c->version == MQTT_V5)
         return mqtt_props_number(&c->props, MQTT_PROP_SESSION_EXPIRY, 0);
-    return c->clean_start ? 0 : UINT32_MAX;
+    uint32_t lasting = s->cfg->session_expiry_default_s;
+    if (c->clean_start)
+        return 0;
+    return lasting == 0 ? UINT32_MAX : lasting;
 }
 
 static uint32_t capped_expiry(const struct mqtt_session *s, uint32_t asked)
@@ -55,7 +58,7 @@ static uint16_t keep_alive_in_force(const struct mqtt_session *s, uint16_t asked
 
 static void remember(struct mqtt_session *s, const struct mqtt_connect *c)
 {
-    uint32_t asked = expiry_asked(c);
+    uint32_t asked = expiry_asked(s, c);
     s->keep_alive_s = keep_alive_in_force(s, c->keep_alive_s);
     s->keep_alive_capped = s->keep_alive_s != c->keep_alive_s;
     s->expiry_was_zero = asked == 0;
@@ -94,7 +97,7 @@ static void fill_event(struct mqtt_session *s, const struct mqtt_connect *c, str
     ev->u.connect = (struct proto_connect){
         .client_id = c->client_id,
         .clean_start = c->clean_start,
-        .session_expiry_s = capped_expiry(s, expiry_asked(c)),
+        .session_expiry_s = capped_expiry(s, expiry_asked(s, c)),
         .has_username = c->has_username,
         .has_password = c->has_password,
         .username = c->username,

@@ -143,11 +143,17 @@ static void refuse_format(struct mqtt_session *s, const struct mqtt_publish *p)
 
 void *mqtt_lists(struct mqtt_session *s, size_t bytes)
 {
-    if (bytes > s->lists_bytes) {
-        s->lists = sl_realloc(s->lists, bytes);
-        s->lists_bytes = (uint32_t)bytes;
+    if (s->lists == NULL || bytes > s->lists->bytes) {
+        s->lists = sl_realloc(s->lists, sizeof *s->lists + bytes);
+        s->lists->bytes = bytes;
     }
-    return s->lists;
+    return s->lists->v;
+}
+
+void mqtt_lists_drop(struct mqtt_session *s)
+{
+    sl_free(s->lists);
+    s->lists = NULL;
 }
 
 const struct message_header *mqtt_unpack_headers(struct mqtt_session *s,

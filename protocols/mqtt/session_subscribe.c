@@ -132,4 +132,5 @@ void mqtt_granted(struct proto_session *p, uint32_t token, const enum proto_gran
         list[i] = code_of(s, slot->type, grants[i]);
     put_codes(s, slot, sl_bytes_of(list, n));
     sl_free(list);
+    mqtt_lists_drop(s); /* most clients subscribe once */
 }

@@ -3,7 +3,7 @@
  * with and without their will, and come back while their old connection still
  * seems alive. */
 #include "mqtt/packet.h"
-#include "sim.h"
+#include "subscribers.h"
 
 /* ---- sending ---- */
 
@@ -57,15 +57,21 @@ static void send_publish(struct device *d, const struct inflight *in, bool dup)
     struct sl_buf out = { 0 };
     struct flavour f = { 0 };
     char payload[512], topic[32];
+    struct uid *u = &w->uids[in->uid];
+    u->sent_again = u->sent_again || dup;
+    if (dup)
+        world_trace(w, "u%08u sent again", in->uid);
     uid_sent(w, in->uid);
     uid_payload(w, in->uid, payload, sizeof payload);
-    snprintf(topic, sizeof topic, "t/%u", w->uids[in->uid].topic);
+    snprintf(topic, sizeof topic, "t/%u", u->topic);
+    if (!dup)
+        laws_expect(w, in->uid);
     struct mqtt_publish p = {
-        .dup = dup, .qos = in->qos, .packet_id = in->packet_id, .topic = sl_str(topic), .payload = sl_str(payload),
+        .dup = dup, .qos = in->qos, .packet_id = in->packet_id, .retain = u->retain, .topic = sl_str(topic), .payload = u->clear ? SL_BYTES_NONE : sl_str(payload),
     };
     mqtt_props_init(&p.props);
     if (d->v5)
-        flavour_props(&w->uids[in->uid], &f, &p.props);
+        flavour_props(u, &f, &p.props);
     must(w, mqtt_encode_publish(&out, d->v5 ? MQTT_V5 : MQTT_V311, &p));
     device_send(d, &out);
 }
@@ -97,7 +103,7 @@ static void give_will(struct device *d, struct mqtt_connect *c, char *topic, cha
     d->will = SIM_NO_UID;
     if (!chance(w, 40))
         return;
-    d->will = uid_new(w, (uint8_t)pick(w, SIM_TOPICS), 0);
+    d->will = uid_new(w, uid_topic(w), 0);
     snprintf(topic, 32, "t/%u", w->uids[d->will].topic);
     uid_payload(w, d->will, payload, 512);
     c->has_will = true;
@@ -123,7 +129,8 @@ static void connect_mqtt(struct device *d)
     if (d->v5 && d->persistent)
         mqtt_props_set_number(&c.props, MQTT_PROP_SESSION_EXPIRY, d->expiry_s);
     give_will(d, &c, topic, payload);
-    d->client = hub_client_open(w->hub, &w->mqtt, "device", d);
+    d->connection = ++w->n_connections;
+    d->client = hub_client_open(w->hub, &w->mqtt, "device", &d->peer);
     must(w, mqtt_encode_connect(&out, &c));
     device_send(d, &out);
 }
@@ -194,7 +201,10 @@ static void publish_mqtt(struct device *d)
     uint8_t qos = (uint8_t)pick(w, 3);
     if (in == NULL && qos > 0)
         return;
-    uint32_t uid = uid_new(w, (uint8_t)pick(w, SIM_TOPICS), qos);
+    uint32_t uid = uid_new(w, uid_topic(w), qos);
+    w->uids[uid].device = d->number;
+    w->uids[uid].connection = d->connection;
+    uid_retain(w, uid);
     if (d->v5)
         uid_flavour(w, uid, false);
     struct inflight now = { IN_PUBLISHED, uid, qos > 0 ? next_id(d) : 0, qos };
@@ -310,8 +320,9 @@ static void read_ghost(struct device *d)
     laws_on_loss(d->w, c, d->ghost_will);
 }
 
-void device_read(struct device *d, struct hub_client *c)
+void device_read(struct peer *peer, struct hub_client *c)
 {
+    struct device *d = SL_CONTAINER(peer, struct device, peer);
     if (c != d->client) {
         read_ghost(d);
         return;

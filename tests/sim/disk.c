@@ -90,6 +90,8 @@ static void drop_body(struct world *w, uint64_t id)
 
 static void apply_op(struct world *w, const struct batch_op *op)
 {
+    world_trace(w, "disk: record %u id %" PRIx64 " session %" PRIx64 " packet %u state %u u%08u", op->kind, op->id, op->session, op->packet_id, op->state,
+                op->msg != NULL ? uid_of(message_payload(op->msg)) : uid_of_id(w, op->id));
     struct disk *d = &w->disk;
     struct message *copy;
     switch ((enum batch_kind)op->kind) {
@@ -146,6 +148,7 @@ static void apply(struct world *w, const struct batch *b)
 {
     for (uint32_t i = 0; i < b->n; i++)
         apply_op(w, &b->ops[i]);
+    disk_records_applied(w);
     w->disk.applied++;
 }
 

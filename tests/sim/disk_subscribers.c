@@ -1,6 +1,8 @@
 /* What the fake disk knows of subscribers: subscriptions, wills, copies and
  * retained messages, each kept as the record that told it. */
-#include "sim.h"
+#include "subscribers.h"
+
+#define UNKNOWN UINT32_MAX /* op.entry of a copy whose session has not been looked for */
 
 static bool is_same(const struct batch_op *a, const struct batch_op *b)
 {
@@ -18,6 +20,14 @@ static struct batch_note *copy_note(const struct batch_note *n)
     return c;
 }
 
+/* How many copies of it wait for this subscriber. */
+static void count(struct world *w, const struct batch_op *op, int change)
+{
+    uint32_t uid = uid_of_id(w, op->id);
+    if (op->kind == BATCH_COPY && op->entry < SIM_SUBSCRIBERS && uid != SIM_NO_UID)
+        w->uids[uid].waits[op->entry] = (uint8_t)(w->uids[uid].waits[op->entry] + change);
+}
+
 static void release(struct batch_op *op)
 {
     sl_free(op->note);
@@ -25,13 +35,15 @@ static void release(struct batch_op *op)
         message_unref(op->msg);
 }
 
-static void drop(struct disk_records *r, const struct batch_op *op, enum batch_kind kind)
+static void drop(struct world *w, const struct batch_op *op, enum batch_kind kind)
 {
+    struct disk_records *r = &w->disk.of_subscribers;
     struct batch_op what = *op;
     what.kind = (uint8_t)kind;
     for (size_t i = 0; i < r->n; i++) {
         if (!is_same(&r->ops[i], &what))
             continue;
+        count(w, &r->ops[i], -1);
         release(&r->ops[i]);
         r->ops[i] = r->ops[--r->n];
         return;
@@ -41,13 +53,14 @@ static void drop(struct disk_records *r, const struct batch_op *op, enum batch_k
 static void put(struct world *w, const struct batch_op *op)
 {
     struct disk_records *r = &w->disk.of_subscribers;
-    drop(r, op, (enum batch_kind)op->kind);
+    drop(w, op, (enum batch_kind)op->kind);
     if (r->n == r->cap) {
         r->cap = r->cap == 0 ? 64 : r->cap * 2;
         r->ops = sl_realloc(r->ops, r->cap * sizeof *r->ops);
     }
     struct batch_op *kept = &r->ops[r->n++];
     *kept = *op;
+    kept->entry = UNKNOWN;
     kept->note = op->note == NULL ? NULL : copy_note(op->note);
     if (op->msg != NULL && message_from_record(message_record(op->msg), &kept->msg) != SL_OK)
         world_fail(w, "a record of our own is not well-formed");
@@ -72,15 +85,31 @@ void disk_records_apply(struct world *w, const struct batch_op *op)
     if (op->kind == BATCH_SUBSCRIPTION || op->kind == BATCH_WILL || op->kind == BATCH_COPY || op->kind == BATCH_RETAIN)
         put(w, op);
     else if (op->kind == BATCH_SUBSCRIPTION_DROP)
-        drop(r, op, BATCH_SUBSCRIPTION);
+        drop(w, op, BATCH_SUBSCRIPTION);
     else if (op->kind == BATCH_WILL_DROP)
-        drop(r, op, BATCH_WILL);
+        drop(w, op, BATCH_WILL);
     else if (op->kind == BATCH_COPY_DROP)
-        drop(r, op, BATCH_COPY);
+        drop(w, op, BATCH_COPY);
     else if (op->kind == BATCH_RETAIN_DROP)
-        drop(r, op, BATCH_RETAIN);
+        drop(w, op, BATCH_RETAIN);
     else if (op->kind == BATCH_SESSION_DROP)
         drop_session(r, op->id);
+}
+
+void disk_records_applied(struct world *w)
+{
+    struct disk_records *r = &w->disk.of_subscribers;
+    for (size_t i = 0; i < r->n; i++) {
+        struct batch_op *op = &r->ops[i];
+        if (op->kind != BATCH_COPY)
+            continue;
+        if (sl_idmap_get(&w->disk.sessions, op->session) == NULL)
+            world_fail(w, "a copy of %016" PRIx64 " waits for session %" PRIx64 ", which is not on the disk", op->id, op->session);
+        if (op->entry != UNKNOWN)
+            continue;
+        op->entry = subscriber_of_session(w, op->session);
+        count(w, op, 1);
+    }
 }
 
 bool disk_has_copy(const struct world *w, uint64_t id)

@@ -1,6 +1,6 @@
 /* The laws while the world moves: contract.md §2, each said once. What must
  * hold when nothing is under way is in laws_at_rest.c. */
-#include "sim.h"
+#include "subscribers.h"
 
 /* ---- 1. accepted means kept ---- */
 
@@ -38,7 +38,10 @@ void laws_on_ack(struct world *w, uint32_t uid)
     w->counts[SIM_ACKED]++;
     if (w->uids[uid].cancelled)
         world_fail(w, "u%08u was taken back and is acknowledged", uid);
+    w->uids[uid].acked_step = w->step;
+    world_trace(w, "u%08u acknowledged", uid);
     law_accepted_is_kept(w, uid);
+    law_waits_or_came(w, uid);
 }
 
 /* ---- 3. one holder; attempts; the last alone ---- */
@@ -183,11 +186,14 @@ void laws_after_step(struct world *w)
         if (w->devices[i].greeted && w->devices[i].ghost != NULL)
             world_fail(w, "device %u has two connections with one identity", i);
     }
+    laws_of_subscribers_after_step(w);
     laws_when_flushed(w);
     if (w->step % 16 != 0)
         return;
     for (uint32_t uid = 0; uid < w->n_uids; uid++) {
-        if (w->uids[uid].acked)
+        if (w->uids[uid].acked) {
             law_accepted_is_kept(w, uid);
+            law_waits_or_came(w, uid);
+        }
     }
 }

@@ -1,5 +1,5 @@
 /* The run of one seed: the world's making, its steps, its calm end. */
-#include "sim.h"
+#include "subscribers.h"
 
 #include <signal.h>
 #include <stdarg.h>
@@ -7,7 +7,7 @@
 
 #include "core/log.h"
 
-#define STEPS 400u
+#define STEPS 500u
 /* A few messages fill it. */
 #define TIGHT_MEMORY 12000u
 
@@ -21,6 +21,18 @@ void world_fail(const struct world *w, const char *fmt, ...)
     va_end(ap);
     fflush(stdout);
     exit(1);
+}
+
+void world_trace(const struct world *w, const char *fmt, ...)
+{
+    if (!w->tracing)
+        return;
+    va_list ap;
+    va_start(ap, fmt);
+    printf("%" PRIu64 "/%" PRIu64 " ", w->boot, w->step);
+    vprintf(fmt, ap);
+    printf("\n");
+    va_end(ap);
 }
 
 /* ---- time ---- */
@@ -45,7 +57,7 @@ static void read_output(struct world *w)
 {
     struct hub_client *c;
     while ((c = hub_next_dirty(w->hub)) != NULL)
-        device_read(hub_client_arg(c), c);
+        ((struct peer *)hub_client_arg(c))->read(hub_client_arg(c), c);
 }
 
 uint64_t world_accepted(const struct world *w)
@@ -85,14 +97,14 @@ static void make_queues(struct world *w)
         };
     }
     for (uint32_t t = 0; t < SIM_TOPICS; t++)
-        w->topic_queues[t] = (uint8_t)(t == 0 ? 0 : 1 + pick(w, (1u << SIM_QUEUES) - 1));
+        w->topic_queues[t] = (uint8_t)(t == 0 || t >= SIM_ROUTED ? 0 : 1 + pick(w, (1u << SIM_QUEUES) - 1));
 }
 
 static void make_devices(struct world *w)
 {
     for (uint32_t i = 0; i < SIM_DEVICES; i++) {
         struct device *d = &w->devices[i];
-        *d = (struct device){ .w = w, .number = i, .stomp = i < 2, .v5 = chance(w, 50), .persistent = chance(w, 70), .will = SIM_NO_UID };
+        *d = (struct device){ .peer = { device_read }, .w = w, .number = i, .stomp = i < 2, .v5 = chance(w, 50), .persistent = chance(w, 70), .will = SIM_NO_UID };
         d->expiry_s = d->v5 && chance(w, 40) ? 1 + pick(w, 5) : UINT32_MAX;
     }
 }
@@ -124,9 +136,15 @@ static void make_listeners(struct world *w)
 
 static void boot(struct world *w)
 {
+    world_trace(w, "boot");
     struct hub_config cfg = {
-        .boot = ++w->boot, .seed = sl_rng_u64(&w->rng), .memory_bytes = chance(w, 50) ? TIGHT_MEMORY + pick(w, 20000) : 8u << 20,
+        .boot = ++w->boot, .seed = sl_rng_u64(&w->rng), .memory_bytes = w->tight && chance(w, 70) ? TIGHT_MEMORY + pick(w, 20000) : 8u << 20,
         .commit_delay_us = chance(w, 50) ? 200 : pick(w, 40000), .max_sessions = 100, .max_connections = 100,
+        .retained_messages = 100, .retained_bytes = 1u << 20,
+        .subscribers = {
+            .queue_messages = w->tight ? 1 + pick(w, 20) : 10000, .queue_bytes = w->tight ? 2000 + pick(w, 8000) : 1u << 20, .in_flight = 1 + pick(w, 20),
+            .subscriptions = 100, .output_bytes = chance(w, 50) ? 100 + pick(w, 1000) : 1u << 16,
+        },
     };
     disk_io(w, &cfg.store);
     w->draining = false;
@@ -175,8 +193,11 @@ static void take_apart(struct world *w)
 {
     struct disk *d = &w->disk;
     w->dying = true;
+    w->dropped += laws_dropped(w);
     for (uint32_t i = 0; i < SIM_DEVICES; i++)
         device_gone(&w->devices[i]);
+    for (uint32_t i = 0; i < SIM_SUBSCRIBERS; i++)
+        subscriber_gone(&w->subscribers[i]);
     for (uint32_t i = 0; i < SIM_WORKERS; i++) {
         if (w->workers[i].consumer != 0)
             hub_consumer_lost(w->hub, w->workers[i].consumer, &(struct hub_loss){ .charge_none = true });
@@ -201,6 +222,7 @@ static void take_apart(struct world *w)
 static void crash(struct world *w)
 {
     w->counts[SIM_CRASHES]++;
+    world_trace(w, "crash");
     disk_power_cut(w);
     take_apart(w);
     forget_charges(w);
@@ -286,7 +308,9 @@ static void restart(struct world *w)
 static void event(struct world *w)
 {
     uint32_t r = pick(w, 1000);
-    if (r < 420)
+    if (chance(w, 25))
+        subscriber_step(&w->subscribers[pick(w, SIM_SUBSCRIBERS)]);
+    else if (r < 420)
         device_step(w, &w->devices[pick(w, SIM_DEVICES)]);
     else if (r < 720)
         worker_step(w, &w->workers[pick(w, SIM_WORKERS)]);
@@ -323,11 +347,14 @@ static void calm_down(struct world *w)
         turn(w);
         for (uint32_t k = 0; k < SIM_WORKERS; k++)
             worker_finish(w, &w->workers[k]);
+        for (uint32_t k = 0; k < SIM_SUBSCRIBERS; k++)
+            subscriber_finish(&w->subscribers[k]);
         turn(w);
         laws_after_step(w);
         pass(w, 20000);
     }
     laws_at_end(w);
+    laws_of_subscribers_at_end(w);
 }
 
 static void world_end(struct world *w)
@@ -340,15 +367,18 @@ static void world_end(struct world *w)
     sl_idmap_fini(&w->charges);
     sl_idmap_fini(&w->ids);
     disk_free(w);
+    subscribers_free(w);
     sl_free(w->uids);
 }
 
-static void run(uint64_t seed, uint64_t totals[SIM_COUNTS])
+static void run(uint64_t seed, bool tracing, uint64_t totals[SIM_COUNTS])
 {
-    struct world w = { .seed = seed, .mono_us = 1000000, .wall_ms = 1700000000000u };
+    struct world w = { .seed = seed, .tracing = tracing, .mono_us = 1000000, .wall_ms = 1700000000000u };
     sl_rng_seed(&w.rng, seed);
     make_queues(&w);
+    w.tight = chance(&w, 50);
     make_devices(&w);
+    subscribers_make(&w);
     make_workers(&w);
     make_listeners(&w);
     boot(&w);
@@ -371,13 +401,14 @@ static void on_abort(int signal_number)
     (void)!write(STDOUT_FILENO, line, (size_t)n);
 }
 
-/* sim [--seed N] [--seeds COUNT] [--first N] */
+/* sim [--trace] [--seed N] [--seeds COUNT] [--first N] */
 int main(int argc, char **argv)
 {
     uint64_t first = 1, count = 1000, totals[SIM_COUNTS] = { 0 };
     sl_log_to(NULL, NULL, SL_ERROR);
     signal(SIGABRT, on_abort);
-    for (int i = 1; i + 1 < argc; i += 2) {
+    bool tracing = argc > 1 && strcmp(argv[1], "--trace") == 0;
+    for (int i = 1 + tracing; i + 1 < argc; i += 2) {
         uint64_t v = strtoull(argv[i + 1], NULL, 10);
         if (strcmp(argv[i], "--seed") == 0) {
             first = v;
@@ -390,11 +421,11 @@ int main(int argc, char **argv)
     }
     for (uint64_t seed = first; seed < first + count; seed++) {
         running = (sig_atomic_t)seed;
-        run(seed, totals);
+        run(seed, tracing, totals);
     }
     printf("%" PRIu64 " seeds: acknowledged %" PRIu64 ", worked %" PRIu64 ", deliveries %" PRIu64 ", redeliveries %" PRIu64
-           ", worker deaths %" PRIu64 ", takeovers %" PRIu64 ", gateway crashes %" PRIu64 " and restarts %" PRIu64 ", disk faults %" PRIu64 ", answers %" PRIu64 "; every law held\n",
-           count, totals[SIM_ACKED], totals[SIM_WORKED], totals[SIM_DELIVERIES], totals[SIM_REDELIVERIES], totals[SIM_DEATHS], totals[SIM_TAKEOVERS],
+           ", worker deaths %" PRIu64 ", arrivals %" PRIu64 " (%" PRIu64 " again, %" PRIu64 " passed on), takeovers %" PRIu64 ", gateway crashes %" PRIu64 " and restarts %" PRIu64 ", disk faults %" PRIu64 ", answers %" PRIu64 "; every law held\n",
+           count, totals[SIM_ACKED], totals[SIM_WORKED], totals[SIM_DELIVERIES], totals[SIM_REDELIVERIES], totals[SIM_DEATHS], totals[SIM_ARRIVALS], totals[SIM_RESENT], totals[SIM_PASSED_ON], totals[SIM_TAKEOVERS],
            totals[SIM_CRASHES], totals[SIM_RESTARTS], totals[SIM_DISK_FAULTS], totals[SIM_ANSWERS]);
     return 0;
 }

@@ -21,10 +21,13 @@
 #define SIM_QUEUES   4u
 #define SIM_DEVICES  6u
 #define SIM_WORKERS  6u
-#define SIM_TOPICS   6u
+#define SIM_TOPICS   8u /* to the first and the last two no route leads */
+#define SIM_ROUTED   6u
+#define SIM_SUBSCRIBERS 7u
+#define SIM_GROUPS   2u
 #define SIM_INFLIGHT 32u
 #define SIM_HELD     64u
-#define SIM_COUNTS   10u
+#define SIM_COUNTS   13u
 #define SIM_NO_UID   UINT32_MAX
 #define SIM_DEAD_MANY 100000u /* a cap that no run reaches */
 
@@ -36,6 +39,16 @@ struct uid {
     bool exactly_once;  /* QoS 2 in a persistent session */
     bool cancelled;     /* a will that a goodbye took back: nobody may see it */
     uint8_t died;       /* bit per queue: it may have become a dead letter there */
+    bool sent_again;    /* more than once: it may be several messages */
+    bool retain, clear; /* clear: an empty payload, so that nobody knows its number */
+    uint8_t due;        /* bit per subscriber that must get it, when it is acknowledged */
+    uint8_t due_group;  /* bit per shared subscription */
+    uint8_t got, got_once; /* bit per subscriber: it came; as QoS 2 of an ordinary subscription */
+    uint8_t refused;    /* bit per subscriber that did not want it */
+    uint8_t group_got[SIM_GROUPS]; /* the member that got it last, from 1; 0: none yet */
+    uint8_t waits[SIM_SUBSCRIBERS]; /* copies on the disk */
+    uint32_t device, connection; /* whose it is; 0: order means nothing for it */
+    uint64_t sent_step, acked_step;
     uint8_t priority;   /* MESSAGE_PRIORITY_DEFAULT unless it says so */
     bool absolute_end;  /* STOMP `expires`: wall time; else MQTT 5 interval: steady time */
     uint32_t delay_ms, expiry_ms;  /* 0: none */
@@ -77,7 +90,13 @@ struct inflight {
     uint8_t qos;
 };
 
+/* Who reads a connection: what is given to hub_client_open. */
+struct peer {
+    void (*read)(struct peer *peer, struct hub_client *c);
+};
+
 struct device {
+    struct peer peer;
     struct world *w;
     struct hub_client *client; /* NULL: not connected */
     struct hub_client *ghost;  /* an older connection that the gateway still holds for alive */
@@ -91,6 +110,7 @@ struct device {
     uint64_t left_boot;        /* in which boot; 0: in a crash */
     uint64_t sure_until;       /* until then its session must be there */
     uint32_t will, ghost_will; /* the uids of the wills given at CONNECT; UINT32_MAX: none */
+    uint32_t connection;       /* counts those of all devices */
     uint32_t receipts_owed;    /* STOMP */
     uint16_t next_packet_id;
     struct inflight in[SIM_INFLIGHT];
@@ -135,6 +155,12 @@ struct world {
     uint8_t topic_queues[SIM_TOPICS]; /* bit per queue */
     struct disk disk;
     struct device devices[SIM_DEVICES];
+    struct subscriber *subscribers;   /* SIM_SUBSCRIBERS of them: subscribers.h */
+    uint64_t group_changed[SIM_GROUPS]; /* the last step in which a member's session was or may have been ended */
+    uint32_t n_connections;
+    bool tracing;
+    bool tight;                       /* limits are low: what is missing has to be counted */
+    uint64_t dropped;                 /* by hubs that are gone */
     struct worker workers[SIM_WORKERS];
     struct uid *uids;
     uint32_t n_uids, cap_uids;
@@ -149,10 +175,12 @@ struct world {
     uint64_t counts[SIM_COUNTS];
 };
 
-enum { SIM_ACKED, SIM_WORKED, SIM_CRASHES, SIM_RESTARTS, SIM_DEATHS, SIM_DISK_FAULTS, SIM_DELIVERIES, SIM_REDELIVERIES, SIM_ANSWERS, SIM_TAKEOVERS };
+enum { SIM_ACKED, SIM_WORKED, SIM_CRASHES, SIM_RESTARTS, SIM_DEATHS, SIM_DISK_FAULTS, SIM_DELIVERIES, SIM_REDELIVERIES, SIM_ANSWERS, SIM_TAKEOVERS, SIM_ARRIVALS, SIM_RESENT, SIM_PASSED_ON };
 
 /* Prints seed, step and what is wrong, and ends the process with 1. */
 void world_fail(const struct world *w, const char *fmt, ...) SL_PRINTF(2, 3) SL_NORETURN;
+/* With --trace: what happens, for who looks for a bug. */
+void world_trace(const struct world *w, const char *fmt, ...) SL_PRINTF(2, 3);
 static inline bool chance(struct world *w, uint32_t percent)
 {
     return sl_rng_below(&w->rng, 100) < percent;
@@ -165,6 +193,10 @@ static inline uint32_t pick(struct world *w, uint32_t n)
 /* uids.c */
 uint32_t uid_of(struct sl_bytes payload);
 uint32_t uid_new(struct world *w, uint8_t topic, uint8_t qos);
+/* Mostly one that leads to a queue. */
+uint8_t uid_topic(struct world *w);
+/* Now and then it is retained, or takes away what is. */
+void uid_retain(struct world *w, uint32_t uid);
 uint8_t uid_queues(const struct world *w, const struct uid *u);
 /* Now and then a priority, a delay, an end. */
 void uid_flavour(struct world *w, uint32_t uid, bool stomp);
@@ -173,6 +205,7 @@ void uid_sent(struct world *w, uint32_t uid);
 void uid_payload(struct world *w, uint32_t uid, char *out, size_t cap);
 /* The same id may not mean two things. */
 void uid_names(struct world *w, uint64_t id, uint32_t uid);
+uint32_t uid_of_id(const struct world *w, uint64_t id);
 
 uint64_t world_accepted(const struct world *w); /* by all queues, at this boot */
 void turn(struct world *w); /* ends the current turn and lets devices read */
@@ -187,13 +220,15 @@ void disk_free(struct world *w);
 uint32_t disk_entries_of(const struct world *w, uint64_t id);
 /* disk_subscribers.c */
 void disk_records_apply(struct world *w, const struct batch_op *op);
+/* The batch is whole: nothing waits for a session that is not there. */
+void disk_records_applied(struct world *w);
 bool disk_has_copy(const struct world *w, uint64_t id);
 void disk_records_restore(struct world *w);
 void disk_records_free(struct disk_records *r);
 
 /* devices.c */
 void device_step(struct world *w, struct device *d);
-void device_read(struct device *d, struct hub_client *c);
+void device_read(struct peer *peer, struct hub_client *c);
 void device_lost(struct device *d);   /* its connection broke */
 void device_gone(struct device *d);   /* all its connections */
 void device_sessions_written(struct world *w); /* nobody is connected, and the disk has it all */

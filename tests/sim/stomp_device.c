@@ -1,6 +1,6 @@
 /* Fake STOMP 1.2 clients, as text: SEND with receipts, to topics and to
  * queues, alone and in transactions. */
-#include "sim.h"
+#include "subscribers.h"
 
 static void send_text(struct device *d, const char *text, size_t n)
 {
@@ -14,7 +14,8 @@ void stomp_connect(struct device *d)
 {
     static const char hello[] = "CONNECT\naccept-version:1.2\nhost:sim\n\n";
     d->will = SIM_NO_UID;
-    d->client = hub_client_open(d->w->hub, &d->w->stomp, "device", d);
+    d->connection = ++d->w->n_connections;
+    d->client = hub_client_open(d->w->hub, &d->w->stomp, "device", &d->peer);
     send_text(d, hello, sizeof hello); /* with its NUL */
 }
 
@@ -58,16 +59,20 @@ static void send_uid(struct device *d, uint32_t uid, uint32_t transaction)
         add(&f, "transaction", "x", transaction);
     } else {
         add(&f, "receipt", "", uid);
+        laws_expect(w, uid);
         d->receipts_owed++;
     }
     f.n += (size_t)snprintf(f.text + f.n, sizeof f.text - f.n, "\n%s", payload);
     send_text(d, f.text, f.n + 1);
 }
 
-static uint32_t new_uid(struct world *w)
+static uint32_t new_uid(const struct device *d)
 {
-    uint8_t topic = (uint8_t)(chance(w, 30) ? SIM_TOPICS + pick(w, SIM_QUEUES) : pick(w, SIM_TOPICS));
+    struct world *w = d->w;
+    uint8_t topic = (uint8_t)(chance(w, 30) ? SIM_TOPICS + pick(w, SIM_QUEUES) : uid_topic(w));
     uint32_t uid = uid_new(w, topic, 1);
+    w->uids[uid].device = d->number;
+    w->uids[uid].connection = d->connection;
     uid_flavour(w, uid, true);
     return uid;
 }
@@ -82,7 +87,7 @@ static void transaction(struct device *d)
     int n = snprintf(frame, sizeof frame, "BEGIN\ntransaction:x%u\n\n", first);
     send_text(d, frame, (size_t)n + 1);
     for (int i = 0; i < 3 && d->client != NULL; i++) {
-        uint32_t uid = new_uid(w);
+        uint32_t uid = new_uid(d);
         w->uids[uid].cancelled = !keep;
         send_uid(d, uid, first);
     }
@@ -98,7 +103,7 @@ void stomp_step(struct device *d)
     if (chance(d->w, 20))
         transaction(d);
     else
-        send_uid(d, new_uid(d->w), SIM_NO_UID);
+        send_uid(d, new_uid(d), SIM_NO_UID);
 }
 
 /* ---- reading ---- */

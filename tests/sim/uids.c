@@ -10,6 +10,19 @@ uint32_t uid_of(struct sl_bytes payload)
     return (uint32_t)v;
 }
 
+uint8_t uid_topic(struct world *w)
+{
+    return (uint8_t)(chance(w, 25) ? pick(w, SIM_TOPICS) : 1 + pick(w, SIM_ROUTED - 1));
+}
+
+void uid_retain(struct world *w, uint32_t uid)
+{
+    struct uid *u = &w->uids[uid];
+    bool routed = u->topic > 0 && u->topic < SIM_ROUTED;
+    u->retain = chance(w, routed ? 10 : 50);
+    u->clear = u->retain && !routed && chance(w, 30);
+}
+
 uint32_t uid_new(struct world *w, uint8_t topic, uint8_t qos)
 {
     if (w->n_uids == w->cap_uids) {
@@ -61,4 +74,10 @@ void uid_names(struct world *w, uint64_t id, uint32_t uid)
     if (before != NULL && before != value)
         world_fail(w, "the id %016" PRIx64 " means u%08u and meant u%08u before", id, uid, (uint32_t)((uintptr_t)before - 1));
     sl_idmap_put(&w->ids, id, value);
+}
+
+uint32_t uid_of_id(const struct world *w, uint64_t id)
+{
+    uintptr_t value = (uintptr_t)sl_idmap_get(&w->ids, id);
+    return value == 0 ? SIM_NO_UID : (uint32_t)(value - 1);
 }

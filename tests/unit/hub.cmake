@@ -4,3 +4,5 @@ foreach(module hub_subscribe hub_deliver hub_shared hub_commit hub_qos2 hub_over
 endforeach()
 # With a store that outlives the hub.
 sluice_test(test_hub_resume USES hub mqtt stomp store SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_hub_kit.c)
+sluice_test(test_mqtt_model USES hub mqtt
+  SOURCES ${CMAKE_CURRENT_LIST_DIR}/mqtt_model.c ${CMAKE_CURRENT_LIST_DIR}/mqtt_model_packets.c ${CMAKE_CURRENT_LIST_DIR}/model_store.c ${CMAKE_CURRENT_LIST_DIR}/model_world.c)

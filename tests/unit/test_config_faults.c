@@ -355,14 +355,13 @@ static void what_is_not_in_this_version_is_refused_by_name(void **state)
           "t:1:26: auth.anonymous: false is not available in this version, must be true\n"
           "t:1:108: listeners[0].anonymous: false is not available in this version, must be true or null\n" },
         { "{ \"auth\": { \"password_file\": \"p\", \"acl_file\": \"a\" }, \"schedules\": [ {} ], \"bridges\": [ { \"name\": \"hq\" } ],\n"
-          "  \"jobs\": { \"max\": 1, \"ttl\": \"2h\" }, \"sessions\": { \"default_expiry\": \"1h\" } }",
+          "  \"jobs\": { \"max\": 1, \"ttl\": \"2h\" } }",
           "t:1:30: auth.password_file: \"p\" is not available in this version, must be null\n"
           "t:1:47: auth.acl_file: \"a\" is not available in this version, must be null\n"
           "t:1:67: schedules: a list is not available in this version, must be []\n"
           "t:1:86: bridges: a list is not available in this version, must be []\n"
           "t:2:20: jobs.max: 1 is not available in this version, must be 100000\n"
-          "t:2:30: jobs.ttl: \"2h\" is not available in this version, must be \"1h\"\n"
-          "t:2:70: sessions.default_expiry: \"1h\" is not available in this version, must be \"7d\"\n" },
+          "t:2:30: jobs.ttl: \"2h\" is not available in this version, must be \"1h\"\n" },
     };
     check_all(cases, SL_COUNT(cases));
 }

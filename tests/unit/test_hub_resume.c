@@ -96,6 +96,36 @@ static void qos_2_goes_out_when_its_id_is_stored_and_is_released_when_that_is(vo
     kit_close(&k);
 }
 
+/* Its first record, without an id, is under way when it gets one: the commit of
+ * that is not the one that it waits for. */
+static void qos_2_that_gets_its_id_late_waits_for_the_record_that_has_it(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    kit_open(&k);
+    struct kit_client *from = publisher(&k);
+    struct mqtt_connect p = { .version = MQTT_V5, .client_id = sl_str("to") };
+    mqtt_props_init(&p.props);
+    mqtt_props_set_number(&p.props, MQTT_PROP_SESSION_EXPIRY, 60);
+    mqtt_props_set_number(&p.props, MQTT_PROP_RECEIVE_MAXIMUM, 1);
+    struct kit_client *to = kit_connect(&k, &p);
+    kit_subscribe(to, "t/#", 2);
+    kit_publish(from, 2, 1, "t/1");
+    kit_settle(&k);
+    kit_settle_as(to, MQTT_PUBREC, 1, 0);
+    kit_settle(&k);
+    (void)kit_log(to);
+    kit_publish(from, 2, 2, "t/1");
+    assert_string_equal(kit_records(&k), "BODY COPY ");
+    kit_settle_as(to, MQTT_PUBCOMP, 1, 0);
+    kit_commit(&k, SL_OK);
+    assert_string_equal(kit_log(to), "");
+    assert_string_equal(kit_records(&k), "COPY_DROP BODY_DROP COPY(2) ");
+    kit_commit(&k, SL_OK);
+    assert_string_equal(kit_log(to), "PUBLISH q2 id=2 t/1 p2\n");
+    kit_close(&k);
+}
+
 static void what_is_answered_before_its_batch_went_is_never_written(void **state)
 {
     (void)state;
@@ -461,6 +491,7 @@ int main(void)
         cmocka_unit_test(a_publish_is_answered_when_the_copies_it_promises_are_stored),
         cmocka_unit_test(a_session_that_ends_with_its_connection_costs_no_record),
         cmocka_unit_test(qos_2_goes_out_when_its_id_is_stored_and_is_released_when_that_is),
+        cmocka_unit_test(qos_2_that_gets_its_id_late_waits_for_the_record_that_has_it),
         cmocka_unit_test(what_is_answered_before_its_batch_went_is_never_written),
         cmocka_unit_test(a_body_goes_with_its_last_holder),
         cmocka_unit_test(what_is_numbered_later_is_recorded_again),

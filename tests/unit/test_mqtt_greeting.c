@@ -143,6 +143,25 @@ static void without_retained_messages_311_publishes_all_the_same(void **state)
 
 /* ---- refusals in words ---- */
 
+/* A client of 3.1.1 cannot say how long its session lasts: the server does. */
+static void a_lasting_session_of_311_ends_when_the_server_says(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t configured;
+        const char *expiry;
+    } rows[] = { { 0, "expiry=4294967295" }, { 604800, "expiry=604800" } };
+    for (size_t i = 0; i < SL_COUNT(rows); i++) {
+        struct harness h;
+        harness_init(&h);
+        h.cfg.session_expiry_default_s = rows[i].configured;
+        harness_begin(&h);
+        harness_feed_text(&h, "10 ( s\"MQTT\" 04 00 003C s\"c\" )");
+        assert_non_null(strstr(harness_log(&h), rows[i].expiry));
+        harness_end(&h);
+    }
+}
+
 static void a_refused_connect_is_told_in_a_word(void **state)
 {
     (void)state;
@@ -179,6 +198,7 @@ int main(void)
         cmocka_unit_test(without_retained_messages_other_wills_are_taken),
         cmocka_unit_test(without_retained_messages_a_retained_publish_is_refused),
         cmocka_unit_test(without_retained_messages_311_publishes_all_the_same),
+        cmocka_unit_test(a_lasting_session_of_311_ends_when_the_server_says),
         cmocka_unit_test(a_refused_connect_is_told_in_a_word),
         cmocka_unit_test(a_connect_that_cannot_be_read_is_refused_without_a_word),
     };

@@ -120,6 +120,23 @@ static void what_is_pushed_first_is_numbered_first(void **state)
     outbox_free(o);
 }
 
+static void what_finds_the_queue_empty_is_numbered_behind_the_flight(void **state)
+{
+    (void)state;
+    struct outbox *o = flying(2, 1);
+    struct message *m = message_of(3, 8);
+    const uint32_t ids[2] = { 7, 9 };
+    const struct outbox_entry *e = outbox_push_numbered(o, &(struct outbox_item){ .msg = m, .qos = 1, .ids = ids, .n_ids = 2 });
+    message_unref(m);
+    outbox_check(o);
+    assert_int_equal(e->packet_id, 3);
+    assert_int_equal(e->state, OUTBOX_UNSENT);
+    assert_memory_equal(outbox_ids(e), ids, sizeof ids);
+    assert_int_equal(outbox_queued(o), 0);
+    assert_ptr_equal(outbox_next(o), e);
+    outbox_free(o);
+}
+
 static void qos_0_leaves_from_the_head_and_never_has_an_id(void **state)
 {
     (void)state;
@@ -319,10 +336,14 @@ static void what_is_held_stops_what_comes_after_it_until_it_is_stored(void **sta
     outbox_number(o)->held = true;
     (void)number(o);
     assert_string_equal(goes_out(o), "P1 ");
-    assert_int_equal(outbox_unhold(o, 10), SL_ENOENT); /* it is not held */
-    assert_int_equal(outbox_unhold(o, 99), SL_ENOENT);
-    assert_int_equal(outbox_unhold(o, 11), SL_OK);
-    assert_int_equal(outbox_unhold(o, 11), SL_ENOENT);
+    assert_int_equal(outbox_unhold(o, 1, 10, false), SL_ENOENT); /* it is not held */
+    assert_int_equal(outbox_unhold(o, 9, 11, false), SL_ENOENT);
+    assert_int_equal(outbox_unhold(o, 0, 11, false), SL_ENOENT); /* it was stored before it had its id */
+    assert_int_equal(outbox_unhold(o, 2, 99, false), SL_ENOENT); /* the id was another message's before */
+    assert_int_equal(outbox_unhold(o, 2, 11, true), SL_ENOENT);
+    assert_string_equal(goes_out(o), "");
+    assert_int_equal(outbox_unhold(o, 2, 11, false), SL_OK);
+    assert_int_equal(outbox_unhold(o, 2, 11, false), SL_ENOENT);
     assert_string_equal(goes_out(o), "P2 P3 ");
     outbox_free(o);
 }
@@ -335,14 +356,15 @@ static void a_pubrel_that_waits_for_the_store_keeps_no_publish_waiting(void **st
     push(o, 3, 1);
     (void)number(o);
     assert_string_equal(goes_out(o), "P3 ");
-    assert_int_equal(outbox_unhold(o, 1), SL_OK);
+    assert_int_equal(outbox_unhold(o, 1, 1, false), SL_ENOENT); /* that was the PUBLISH */
+    assert_int_equal(outbox_unhold(o, 1, 1, true), SL_OK);
     outbox_check(o);
     assert_string_equal(goes_out(o), "R1 ");
     (void)receive(o, 2, true);
     outbox_resume(o); /* the connection went before that was stored */
     outbox_check(o);
     assert_string_equal(goes_out(o), "R1 P3+ ");
-    assert_int_equal(outbox_unhold(o, 2), SL_OK);
+    assert_int_equal(outbox_unhold(o, 2, 2, true), SL_OK);
     assert_string_equal(goes_out(o), "R2 ");
     outbox_free(o);
 }
@@ -529,14 +551,25 @@ static void same(const struct model_entry *want, const struct outbox_entry *e)
     assert_int_equal(e->qos, want->qos);
     assert_int_equal(e->retain, want->retain);
     assert_int_equal(e->shared, want->shared);
+    assert_int_equal(e->subscription, (uint16_t)want->message);
     assert_int_equal(e->n_ids, want->n_ids);
     for (uint32_t i = 0; i < want->n_ids; i++)
         assert_int_equal(outbox_ids(e)[i], want->first_id + i);
 }
 
+static void same_in_all(struct model *w)
+{
+    uint32_t pos = 0, n = 0;
+    struct outbox_entry *e;
+    for (; (e = outbox_walk(w->o, &pos)) != NULL; n++)
+        same(&w->v[n], e);
+    assert_int_equal(n, w->n);
+}
+
 static void model_compare(struct model *w)
 {
     outbox_check(w->o);
+    same_in_all(w);
     uint32_t counted = 0, qos0 = 0, next = model_next(w);
     for (uint32_t i = 0; i < w->flight; i++)
         counted += w->v[i].counted;
@@ -563,7 +596,7 @@ static struct outbox_item item_of(const struct model_entry *e, struct message *m
 {
     for (uint32_t i = 0; i < e->n_ids; i++)
         ids[i] = e->first_id + i;
-    return (struct outbox_item){ .msg = m, .qos = e->qos, .retain = e->retain, .shared = e->shared, .ids = ids, .n_ids = e->n_ids };
+    return (struct outbox_item){ .msg = m, .qos = e->qos, .retain = e->retain, .shared = e->shared, .subscription = (uint16_t)e->message, .ids = ids, .n_ids = e->n_ids };
 }
 
 static void step_push(struct model *w)
@@ -676,7 +709,7 @@ static void step_unhold(struct model *w)
         if (!w->v[i].held || below(w, 4) == 0)
             continue;
         w->v[i].held = false;
-        assert_int_equal(outbox_unhold(w->o, w->v[i].message), SL_OK);
+        assert_int_equal(outbox_unhold(w->o, w->v[i].packet_id, w->v[i].message, w->v[i].released), SL_OK);
         return;
     }
 }
@@ -790,6 +823,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_pushed_first_is_numbered_first),
+        cmocka_unit_test(what_finds_the_queue_empty_is_numbered_behind_the_flight),
         cmocka_unit_test(qos_0_leaves_from_the_head_and_never_has_an_id),
         cmocka_unit_test(subscription_ids_are_copied_and_given_back_with_the_entry),
         cmocka_unit_test(memory_is_held_only_while_something_waits),

@@ -31,12 +31,13 @@ struct outbox_entry {
     uint16_t packet_id;    /* 0: none yet */
     uint8_t qos;
     uint8_t state;         /* enum outbox_state */
+    uint32_t place;        /* of the copy's last record in its batch */
+    uint16_t subscription; /* its number within the session, when it is shared; 0: not known; or: */
+#define OUTBOX_NO_SUBSCRIPTION UINT16_MAX /* it is not there any more */
     bool retain : 1, dup : 1, held : 1;
     bool shared : 1;       /* of a shared subscription: another member may have it */
     bool recorded : 1;     /* a copy of it stands in the store: the caller's, as is `place` */
     bool due : 1, counted : 1, done : 1; /* outbox.c's */
-    uint16_t subscription; /* its number within the session, when it is shared; 0: not known */
-    uint32_t place;        /* of the copy's last record in its batch */
 };
 
 /* What is pushed; the message is shared, the ids are copied. */
@@ -78,6 +79,8 @@ void outbox_pop(struct outbox *o);
 /* Moves the head of the queue, of QoS 1 or 2, to the end of the flight under an id that is not in use.
  * There must be one: at most OUTBOX_FLIGHT_MAX are in flight. */
 struct outbox_entry *outbox_number(struct outbox *o);
+/* outbox_push and outbox_number in one, of QoS 1 or 2, when the queue is empty. */
+struct outbox_entry *outbox_push_numbered(struct outbox *o, const struct outbox_item *it);
 /* The oldest of the flight that has to go out on this connection: UNSENT, or
  * RELEASED and its PUBREL not sent on this connection yet; NULL: none, or the
  * oldest such is UNSENT and held. A RELEASED one that is held keeps nobody
@@ -85,8 +88,9 @@ struct outbox_entry *outbox_number(struct outbox *o);
 struct outbox_entry *outbox_next(struct outbox *o);
 /* That one went out. (One that cannot be sent, too large or expired, is "sent" and then outbox_refused.) */
 void outbox_sent(struct outbox *o);
-/* It is stored: no longer held. SL_ENOENT: no entry of the flight with that message is held. */
-SL_CHECK int outbox_unhold(struct outbox *o, uint64_t message_id);
+/* What it waits for is stored: it is no longer held. An earlier record of it frees
+ * nothing: SL_ENOENT, as when no entry that is held has that id, message and state. */
+SL_CHECK int outbox_unhold(struct outbox *o, uint16_t packet_id, uint64_t message_id, bool released);
 
 /* Answers. SL_ENOENT: no entry has that id, or it is not of the QoS or in the
  * state that the answer belongs to: nothing changed. One that was sent on an

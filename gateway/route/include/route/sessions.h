@@ -14,8 +14,8 @@
 struct session {
     uint64_t number;       /* its name in the store; unique, never repeated */
     uint64_t holder;       /* connection that holds it now; 0: none */
-    uint32_t expiry_s;     /* UINT32_MAX: never */
     uint64_t ends_wall_ms; /* while absent; UINT64_MAX: never */
+    uint32_t expiry_s;     /* UINT32_MAX: never */
     bool persistent;
     struct sl_bytes client_id; /* owned */
     void *client;              /* the holder, while there is one; the caller's */

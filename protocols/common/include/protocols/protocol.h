@@ -38,6 +38,7 @@ struct proto_config {
     uint32_t max_header_bytes;   /* STOMP: one header line; MQTT has its own 65,535 */
     uint32_t heart_beat_ms;      /* STOMP: what the server offers and asks for */
     uint32_t session_expiry_max_s; /* MQTT 5 */
+    uint32_t session_expiry_default_s; /* MQTT 3.1.1 without clean session, which cannot say it; 0: no end */
     bool retain_available;         /* MQTT 5: said in CONNACK */
     const char *response_information; /* MQTT 5: given to who asks, `%c` is the client id; NULL: none */
     const char *server_name;     /* STOMP `server` header */

@@ -1,0 +1,252 @@
+/* The laws of subscribers: what was promised to a publisher waits for each of
+ * them or has come; QoS 2 once; in order; a shared message to one member. */
+#include "subscribers.h"
+
+static uint8_t bit(const struct subscriber *s)
+{
+    return (uint8_t)(1u << s->number);
+}
+
+/* ---- who must get what ---- */
+
+bool filter_takes(uint32_t filter, uint8_t topic)
+{
+    static const int8_t only[SIM_FILTERS] = { -1, -1, -1, 1, 2, 7, 3, -1, -1 };
+    return only[filter] < 0 || only[filter] == topic;
+}
+
+bool subscriber_is_sure(const struct subscriber *s)
+{
+    if (s->client != NULL)
+        return s->greeted;
+    return s->lasting && s->session_stored && s->w->now.wall_ms < s->sure_until;
+}
+
+static uint8_t lower(uint8_t a, uint8_t b)
+{
+    return a < b ? a : b;
+}
+
+static bool is_due(const struct subscriber *s, const struct uid *u)
+{
+    uint8_t best = 0;
+    for (uint32_t f = 0; f < SIM_GROUPED; f++) {
+        if (s->subs[f].sure && filter_takes(f, u->topic) && s->subs[f].qos > best)
+            best = s->subs[f].qos;
+    }
+    return lower(best, u->qos) > 0 && subscriber_is_sure(s);
+}
+
+void laws_expect(struct world *w, uint32_t uid)
+{
+    struct uid *u = &w->uids[uid];
+    u->sent_step = w->step;
+    world_trace(w, "u%08u sent: QoS %u t/%u%s by %u", uid, u->qos, u->topic, u->retain ? " RETAIN" : "", u->device);
+    if (u->topic >= SIM_TOPICS || u->clear)
+        return;
+    for (uint32_t i = 0; i < SIM_SUBSCRIBERS; i++) {
+        const struct subscriber *s = &w->subscribers[i];
+        if (is_due(s, u))
+            u->due |= bit(s);
+        for (uint32_t g = 0; g < SIM_GROUPS; g++) {
+            if (s->subs[SIM_GROUPED + g].sure && subscriber_is_sure(s) && u->qos > 0)
+                u->due_group |= (uint8_t)(1u << g);
+        }
+    }
+}
+
+static void group_changes(struct world *w, uint32_t g)
+{
+    w->group_changed[g] = w->step;
+    for (uint32_t uid = 0; uid < w->n_uids; uid++)
+        w->uids[uid].due_group &= (uint8_t)~(1u << g);
+}
+
+void laws_on_change(struct world *w, const struct subscriber *s, uint32_t filter)
+{
+    if (filter >= SIM_GROUPED)
+        group_changes(w, filter - SIM_GROUPED);
+    for (uint32_t uid = 0; uid < w->n_uids; uid++) {
+        struct uid *u = &w->uids[uid];
+        if (!u->acked && u->topic < SIM_TOPICS && filter < SIM_GROUPED && filter_takes(filter, u->topic))
+            u->due &= (uint8_t)~bit(s);
+    }
+}
+
+void laws_on_session_end(struct world *w, const struct subscriber *s)
+{
+    for (uint32_t uid = 0; uid < w->n_uids; uid++)
+        w->uids[uid].due &= (uint8_t)~bit(s);
+    for (uint32_t g = 0; g < SIM_GROUPS; g++) {
+        if (s->subs[SIM_GROUPED + g].since)
+            group_changes(w, g);
+    }
+}
+
+/* ---- what was acknowledged waits, or has come ---- */
+
+static bool has_ended(const struct world *w, const struct uid *u)
+{
+    if (u->expiry_ms == 0)
+        return false;
+    return u->absolute_end ? w->latest_wall >= u->ends_at : w->latest_steady >= u->first_sent + u->expiry_ms;
+}
+
+void law_waits_or_came(const struct world *w, uint32_t uid)
+{
+    const struct uid *u = &w->uids[uid];
+    uint8_t missing = u->due & (uint8_t)~(u->got | u->refused);
+    if (missing == 0 || w->tight || has_ended(w, u))
+        return;
+    for (uint32_t i = 0; i < SIM_SUBSCRIBERS; i++) {
+        const struct subscriber *s = &w->subscribers[i];
+        if ((missing & bit(s)) != 0 && s->lasting && subscriber_is_sure(s) && u->waits[i] == 0)
+            world_fail(w, "u%08u (QoS %u) is acknowledged, and has neither come to subscriber %u nor waits for it", uid, u->qos, i);
+    }
+}
+
+/* ---- what comes ---- */
+
+/* Of one connection's messages for one topic and with one QoS. */
+static void in_order(struct subscriber *s, const struct came *c, const struct uid *u)
+{
+    if (u->connection == 0 || u->sent_again || ((u->got | u->refused) & bit(s)) != 0)
+        return;
+    uint32_t *connection = &s->last[u->device][c->topic][c->qos].connection;
+    uint32_t *last = &s->last[u->device][c->topic][c->qos].uid;
+    if (*connection == u->connection && *last > c->uid)
+        world_fail(s->w, "subscriber %u gets u%08u (QoS %u) after u%08u", s->number, c->uid, c->qos, *last);
+    *connection = u->connection;
+    *last = c->uid;
+}
+
+static void once(const struct subscriber *s, const struct came *c, struct uid *u)
+{
+    if (c->qos == 2 && u->exactly_once && (u->got_once & bit(s)) != 0)
+        world_fail(s->w, "subscriber %u gets the QoS 2 u%08u twice", s->number, c->uid);
+    if (c->qos == 2)
+        u->got_once |= bit(s);
+}
+
+/* The same member may get it again, as with any QoS 1. */
+static void to_one_member(const struct subscriber *s, const struct came *c, struct uid *u)
+{
+    const struct world *w = s->w;
+    uint32_t before = u->group_got[c->group];
+    bool same = before == s->number + 1;
+    bool again = before != 0 && (!same || c->qos == 2) && !u->sent_again;
+    if (again && u->sent_step > w->group_changed[c->group])
+        world_fail(w, "u%08u comes to subscriber %u and to %u, members of shared subscription g%u", c->uid, before - 1, s->number, c->group);
+    u->group_got[c->group] = (uint8_t)(s->number + 1);
+}
+
+void laws_on_arrival(struct world *w, struct subscriber *s, const struct came *c)
+{
+    bool wanted = false;
+    world_trace(w, "subscriber %u gets u%08u QoS %u%s group %u", s->number, c->uid, c->qos, c->fed ? " RETAIN" : "", c->group);
+    for (uint32_t f = 0; f < SIM_FILTERS; f++)
+        wanted = wanted || (s->subs[f].since && filter_takes(f, c->topic));
+    if (!wanted)
+        world_fail(w, "subscriber %u gets u%08u, which it has not subscribed to", s->number, c->uid);
+    if (c->uid == SIM_NO_UID)
+        return;
+    struct uid *u = &w->uids[c->uid];
+    if (u->cancelled)
+        world_fail(w, "u%08u was taken back and comes to subscriber %u", c->uid, s->number);
+    if (c->qos > u->qos)
+        world_fail(w, "u%08u (QoS %u) comes to subscriber %u with QoS %u", c->uid, u->qos, s->number, c->qos);
+    if (c->fed && !u->retain)
+        world_fail(w, "u%08u comes to subscriber %u as retained, and is not", c->uid, s->number);
+    if (c->fed)
+        return;
+    if (c->group < SIM_GROUPS) {
+        to_one_member(s, c, u);
+        return;
+    }
+    in_order(s, c, u);
+    once(s, c, u);
+    u->got |= bit(s);
+}
+
+/* ---- time, the end ---- */
+
+uint32_t subscriber_of_session(const struct world *w, uint64_t session)
+{
+    struct batch_session b;
+    const struct batch_note *n = sl_idmap_get(&w->disk.sessions, session);
+    if (n == NULL || batch_session_decode(sl_bytes_of(n->bytes, n->n), &b) != SL_OK || b.client_id.n != 4 || memcmp(b.client_id.p, "sub", 3) != 0)
+        return SIM_SUBSCRIBERS;
+    return (uint32_t)(b.client_id.p[3] - '0');
+}
+
+uint64_t laws_dropped(const struct world *w)
+{
+    const struct gateway_counters *c = hub_counters(w->hub);
+    return c->deliveries_dropped_full + c->deliveries_dropped_memory + c->deliveries_dropped_qos0;
+}
+
+/* A session that may end while it is away may do so at any time. */
+void laws_of_subscribers_after_step(struct world *w)
+{
+    for (uint32_t i = 0; i < SIM_SUBSCRIBERS; i++) {
+        const struct subscriber *s = &w->subscribers[i];
+        for (uint32_t g = 0; g < SIM_GROUPS; g++) {
+            if (s->subs[SIM_GROUPED + g].since && s->client == NULL && s->expiry_s != UINT32_MAX)
+                group_changes(w, g);
+        }
+        if (s->greeted && s->ghost != NULL)
+            world_fail(w, "subscriber %u has two connections with one identity", i);
+    }
+    if (!w->tight && laws_dropped(w) > 0)
+        world_fail(w, "%" PRIu64 " deliveries were dropped although there is room", laws_dropped(w));
+}
+
+static void nothing_is_half_done(const struct world *w, const struct subscriber *s)
+{
+    if (s->client == NULL || !s->greeted)
+        return;
+    for (uint32_t i = 0; i < SIM_SLOTS; i++) {
+        const struct slot *slot = &s->slots[i];
+        bool lost = slot->state == SLOT_GOT && slot->qos == 1 && slot->boot != w->boot;
+        if (slot->state != SLOT_FREE && !lost)
+            world_fail(w, "packet id %u (u%08u, QoS %u) of subscriber %u is left in state %d", slot->packet_id, slot->uid, slot->qos, s->number, slot->state);
+    }
+    for (uint32_t i = 0; i < SIM_ASKED; i++) {
+        if (s->asked[i].packet_id != 0)
+            world_fail(w, "subscriber %u still waits for the answer to its SUBSCRIBE %u", s->number, s->asked[i].packet_id);
+    }
+}
+
+static uint32_t missing_of(const struct world *w, uint32_t uid)
+{
+    const struct uid *u = &w->uids[uid];
+    uint32_t n = 0;
+    if (!u->acked || has_ended(w, u))
+        return 0;
+    for (uint32_t i = 0; i < SIM_SUBSCRIBERS; i++) {
+        bool missing = (u->due & 1u << i) != 0 && ((u->got | u->refused) & 1u << i) == 0;
+        if (missing && !w->tight)
+            world_fail(w, "u%08u (QoS %u) is acknowledged and has not come to subscriber %u", uid, u->qos, i);
+        n += missing;
+        if (missing && getenv("SIMDBG")) printf("missing u%08u qos %u topic %u dev %u subscriber %u sent %lu acked %lu waits %u\n", uid, u->qos, u->topic, u->device, i, (long)u->sent_step, (long)u->acked_step, u->waits[i]);
+    }
+    for (uint32_t g = 0; g < SIM_GROUPS; g++) {
+        bool missing = (u->due_group & 1u << g) != 0 && u->group_got[g] == 0 && u->refused == 0;
+        if (missing && !w->tight)
+            world_fail(w, "u%08u (QoS %u) is acknowledged and has come to no member of shared subscription g%u", uid, u->qos, g);
+        n += missing;
+        if (missing && getenv("SIMDBG")) printf("missing u%08u qos %u topic %u dev %u group %u sent %lu acked %lu\n", uid, u->qos, u->topic, u->device, g, (long)u->sent_step, (long)u->acked_step);
+    }
+    return n;
+}
+
+void laws_of_subscribers_at_end(struct world *w)
+{
+    uint64_t missing = 0;
+    for (uint32_t uid = 0; uid < w->n_uids; uid++)
+        missing += missing_of(w, uid);
+    if (missing > w->dropped + laws_dropped(w))
+        world_fail(w, "%" PRIu64 " deliveries are missing, and only %" PRIu64 " were dropped", missing, w->dropped + laws_dropped(w));
+    for (uint32_t i = 0; i < SIM_SUBSCRIBERS; i++)
+        nothing_is_half_done(w, &w->subscribers[i]);
+}
