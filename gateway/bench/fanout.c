@@ -221,7 +221,11 @@ static bool all_arrived(const struct fanout *f)
 
 static void step_setup(struct fanout *f)
 {
-    if (f->counts.faults > 0 || f->now_ns - f->phase_ns > SETUP_NS) {
+    if (f->counts.faults == 0 && f->now_ns - f->phase_ns > SETUP_NS) {
+        f->counts.faults++;
+        f->last_fault = "not all connections were ready within 60 s";
+    }
+    if (f->counts.faults > 0) {
         enter(f, FANOUT_OVER);
     } else if (f->phase == FANOUT_CONNECTING) {
         open_more(f);

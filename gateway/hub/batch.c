@@ -130,6 +130,7 @@ struct staying {
     struct sl_idmap entering; /* ids of messages */
     struct sl_idmap puts;     /* keys of subscriptions, wills and retained messages */
     struct sl_idmap sessions; /* number → the latest op with its record */
+    struct sl_idmap of_sessions; /* number → an op that concerns it */
     bool takes_in;
 };
 
@@ -144,6 +145,11 @@ static uint64_t key_of(const struct batch_op *op)
     return sl_hash_u64(op->id ^ sl_hash_u64(BATCH_RETAIN));
 }
 
+static bool concerns_session(const struct batch_op *op)
+{
+    return (op->kind >= BATCH_SESSION && op->kind <= BATCH_COPY_DROP);
+}
+
 static void stays(struct staying *s, struct batch_op *op)
 {
     if (op->kind == BATCH_BODY || op->kind == BATCH_ENTRY)
@@ -152,6 +158,8 @@ static void stays(struct staying *s, struct batch_op *op)
         sl_idmap_put(&s->sessions, op->id, op);
     else if (op->kind == BATCH_SUBSCRIPTION || op->kind == BATCH_WILL || op->kind == BATCH_RETAIN)
         sl_idmap_put(&s->puts, key_of(op), op);
+    if (concerns_session(op))
+        sl_idmap_put(&s->of_sessions, op->kind == BATCH_COPY || op->kind == BATCH_COPY_DROP ? op->session : op->id, op);
 }
 
 static void stays_all(struct staying *s, const struct batch *b)
@@ -165,6 +173,7 @@ static void staying_fini(struct staying *s)
     sl_idmap_fini(&s->entering);
     sl_idmap_fini(&s->puts);
     sl_idmap_fini(&s->sessions);
+    sl_idmap_fini(&s->of_sessions);
 }
 
 static bool takes_in(const struct batch *b)
@@ -189,11 +198,12 @@ static bool may_leave(const struct staying *s, const struct batch_op *op)
     case BATCH_WILL_DROP:
     case BATCH_RETAIN_DROP:
         return !s->takes_in && sl_idmap_get(&s->puts, key_of(op)) == NULL;
+    case BATCH_SESSION_DROP:
+        return sl_idmap_get(&s->of_sessions, op->id) == NULL;
     case BATCH_NONE:
     case BATCH_BODY:
     case BATCH_ENTRY:
     case BATCH_SESSION:
-    case BATCH_SESSION_DROP:
     case BATCH_QOS2_ADD:
     case BATCH_QOS2_DROP:
     case BATCH_SUBSCRIPTION:
@@ -204,14 +214,15 @@ static bool may_leave(const struct staying *s, const struct batch_op *op)
     return false;
 }
 
-static struct batch_note *note_copy(const struct batch_note *n)
+struct batch_note *batch_note_copy(const struct batch_note *n)
 {
     struct batch_note *copy = sl_alloc(sizeof *copy + n->n);
     memcpy(copy, n, sizeof *copy + n->n);
     return copy;
 }
 
-/* A start drops copies of sessions that it does not know. Who waits for the
+/* A start drops copies of sessions that it does not know, and one that has ended
+ * must not be there without its copies: its record says when. Who waits for the
  * session's record waits for the batch that it stays in. */
 static void bring_session(struct staying *s, uint64_t session, struct batch *to)
 {
@@ -220,7 +231,7 @@ static void bring_session(struct staying *s, uint64_t session, struct batch *to)
         return;
     struct batch_op *op = batch_add(to, BATCH_SESSION);
     op->id = session;
-    op->note = note_copy(known->note);
+    op->note = batch_note_copy(known->note);
 }
 
 uint32_t batch_take_settles(struct batch *from, const struct batch *before, struct batch *to)
@@ -238,7 +249,7 @@ uint32_t batch_take_settles(struct batch *from, const struct batch *before, stru
             stays(&s, op);
             continue;
         }
-        if (op->kind == BATCH_COPY)
+        if (op->kind == BATCH_COPY || op->kind == BATCH_COPY_DROP)
             bring_session(&s, op->session, to);
         *batch_add(to, (enum batch_kind)op->kind) = *op;
         *op = (struct batch_op){ .kind = BATCH_NONE };

@@ -31,6 +31,12 @@ static bool is_missed(const struct session *s)
     return s->persistent && (s->n_ids > 0 || s->n_subscriptions > 0 || s->outbox != NULL);
 }
 
+/* Of a store that broke nobody knows what it has written; whoever waits for it is refused. */
+static bool ends_are_awaited(const struct hub *h)
+{
+    return h->sessions_dropped != 0 && (h->commit.health == HUB_BROKEN || !hub_batch_stored(h, h->sessions_dropped));
+}
+
 static void end_session(struct hub *h, struct session *s)
 {
     if (is_missed(s))
@@ -78,7 +84,7 @@ static int open_session(struct hub_client *c, const struct proto_connect *p, str
     if (s != NULL)
         will_resumed(h, s);
     out->present = s != NULL;
-    out->wait = s == NULL && h->sessions_dropped != 0 && !hub_batch_stored(h, h->sessions_dropped);
+    out->wait = s == NULL && ends_are_awaited(h);
     if (s == NULL) {
         int err = sessions_add(h->sessions, id, ++h->next_id, &s);
         if (err != SL_OK)
@@ -86,7 +92,7 @@ static int open_session(struct hub_client *c, const struct proto_connect *p, str
     }
     /* While it was absent its end stood in the record: a crash must not find that. */
     bool changed = !out->present || s->expiry_s != p->session_expiry_s || s->ends_wall_ms != UINT64_MAX;
-    bool was_persistent = s->persistent;
+    bool was_persistent = s->persistent, missed = is_missed(s);
     s->expiry_s = p->session_expiry_s;
     s->persistent = p->session_expiry_s > 0;
     sessions_take(h->sessions, s, c->id);
@@ -95,8 +101,10 @@ static int open_session(struct hub_client *c, const struct proto_connect *p, str
     c->receive_maximum = (uint16_t)(p->receive_maximum < most ? p->receive_maximum : most);
     if (s->persistent && changed)
         record_session(h, s);
-    else if (was_persistent && !s->persistent)
+    if (was_persistent && !s->persistent) {
+        h->sessions_dropped = missed ? h->commit.open->seq : h->sessions_dropped;
         session_unstore(h, s);
+    }
     return SL_OK;
 }
 
@@ -157,7 +165,7 @@ void on_connect(struct hub_client *c, const struct proto_connect *p)
         result = PROTO_CONNECT_UNAVAILABLE;
     else if (holder != NULL && !holder->closing && !takeover_allowed(h, id))
         result = PROTO_CONNECT_RATE;
-    else if (p->protocol != MESSAGE_STOMP && open_session(c, p, id, &opened) != SL_OK)
+    else if (!will_fits(h, p) || (p->protocol != MESSAGE_STOMP && open_session(c, p, id, &opened) != SL_OK))
         result = PROTO_CONNECT_QUOTA;
     c->connected = result == PROTO_CONNECT_OK;
     h->n_connected += c->connected;
@@ -167,7 +175,7 @@ void on_connect(struct hub_client *c, const struct proto_connect *p)
         c->names = names_of(c->session == NULL ? id : SL_BYTES_NONE, p->has_username ? p->username : SL_BYTES_NONE);
     if (c->connected && p->has_will)
         will_keep(c, p);
-    if (opened.wait)
+    if (c->connected && opened.wait)
         await_connect(c);
     else
         answer_connect(c, &(struct proto_connected){ result, opened.present, id });

@@ -99,7 +99,7 @@ int publish_parts(struct hub *h, const struct message_parts *parts, bool over_li
     }
     struct message_parts own = *parts;
     h->counters.meaning_ignored += meaning_apply(&own, &h->now);
-    struct offer o = { .n = 1, .one = { message_new(&own), to } };
+    struct offer o = { .qos = parts->qos, .n = 1, .one = { message_new(&own), to } };
     if (!over_limit && offer_admission(h, &o) != QUEUE_ADMIT) {
         offer_refused(h, &o);
         offer_drop(&o);

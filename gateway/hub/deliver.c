@@ -15,10 +15,11 @@
 
 /* ---- limits ---- */
 
-static bool outlived(const struct hub *h, const struct message *m)
+/* What is retained was published long before it began to wait. */
+static bool outlived(const struct hub *h, const struct outbox_entry *e)
 {
     uint64_t age = h->cfg.subscribers.queue_age_ms;
-    return life_left(h, m) == 0 || (age > 0 && message_accepted_at(m) + age <= h->now.wall_ms);
+    return life_left(h, e->msg) == 0 || (age > 0 && !e->retain && message_accepted_at(e->msg) + age <= h->now.wall_ms);
 }
 
 /* A line now and then: that a client is too slow is worth knowing, each message is not. */
@@ -35,32 +36,33 @@ static void tell_drop(struct hub *h, const struct session *s, uint64_t *counter)
     d->dropped = 0;
 }
 
-uint32_t session_queue_free(const struct hub *h, const struct session *s)
-{
-    uint32_t max = h->cfg.subscribers.queue_messages;
-    uint32_t n = s->outbox == NULL ? 0 : outbox_queued(s->outbox);
-    return n >= max ? 0 : max - n;
-}
-
 static bool memory_takes(const struct hub *h, const struct message *m)
 {
     uint64_t bytes = m->copies > 0 ? 0 : message_bytes(m);
     return h->deliveries.held_bytes + bytes + ENTRY_BYTES <= h->cfg.memory_bytes / HELD_SHARE;
 }
 
+/* An empty queue takes one message of any size: what a client may publish a
+ * subscriber may have. */
 static bool queue_takes(const struct hub *h, const struct session *s, const struct message *m)
 {
     const struct hub_subscriber_limits *l = &h->cfg.subscribers;
     const struct outbox *o = s->outbox;
-    if (o == NULL)
-        return l->queue_messages > 0 && message_bytes(m) <= l->queue_bytes;
+    if (o == NULL || outbox_queued(o) == 0)
+        return l->queue_messages > 0;
     return outbox_queued(o) < l->queue_messages && outbox_queued_bytes(o) + message_bytes(m) <= l->queue_bytes;
+}
+
+uint32_t session_queue_free(const struct hub *h, const struct session *s, const struct message *m)
+{
+    uint32_t n = s->outbox == NULL ? 0 : outbox_queued(s->outbox);
+    return queue_takes(h, s, m) ? h->cfg.subscribers.queue_messages - n : 0;
 }
 
 static void drop_outlived(struct hub *h, const struct session *s)
 {
     const struct outbox_entry *e;
-    while (s->outbox != NULL && (e = outbox_head(s->outbox)) != NULL && outlived(h, e->msg)) {
+    while (s->outbox != NULL && (e = outbox_head(s->outbox)) != NULL && outlived(h, e)) {
         h->counters.deliveries_dropped_expired++;
         drop_head(h, s);
     }
@@ -171,7 +173,7 @@ static bool send_flight(struct hub *h, struct session *s, struct hub_client *c)
             outbox_sent(s->outbox);
             continue;
         }
-        if (!e->dup && outlived(h, e->msg)) {
+        if (!e->dup && outlived(h, e)) {
             h->counters.deliveries_dropped_expired++;
             leave_out(h, s, e->packet_id);
             continue;
@@ -220,6 +222,7 @@ static void offer_clone(struct hub *h, struct session *s, const struct outbox_it
 {
     struct outbox_item own = *it;
     own.msg = clone(h, it->msg);
+    h->deliveries.fanning.cloned = true;
     offer_numbered(h, s, &own, BODY_LOOSE);
     message_unref(own.msg);
 }

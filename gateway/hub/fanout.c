@@ -1,7 +1,7 @@
 /* From a message to those who listen: each session once, whatever it has
  * subscribed to, with the best QoS of what matches and all subscription ids;
  * and one member of each shared subscription [MQTT-4.8.2-*]. */
-#include "hub_internal.h"
+#include "deliver.h"
 
 #define MEMBERS_SEEN 64u /* of a shared subscription, from the turn's place on: more would cost each message more */
 
@@ -64,15 +64,17 @@ static bool offer_to_local(struct hub *h, struct message *m, const struct audien
 enum { RANK_FREE_BIT = 33, RANK_CONNECTED_BIT = 32 };
 
 /* How well a member suits; 0: it cannot have it. Best is who takes it at once,
- * then who is connected, then who is away and will be back. */
-static uint64_t rank(const struct hub *h, const struct session *s, uint8_t qos)
+ * then who is connected and has room, then who is away and will be back; last
+ * is where it will be dropped and counted. */
+static uint64_t rank(const struct hub *h, const struct session *s, const struct message *m, uint8_t qos)
 {
-    if (s->client == NULL)
-        return qos == 0 || !s->persistent ? 0 : (uint64_t)session_queue_free(h, s) + 1;
-    uint32_t room = session_free(s);
+    bool connected = connection_of(s) != NULL;
+    if (!connected && (qos == 0 || !s->persistent))
+        return 0;
+    uint32_t room = session_free(s), places = session_queue_free(h, s, m);
     if (room > 0)
         return ((uint64_t)1 << RANK_FREE_BIT) + room;
-    return ((uint64_t)1 << RANK_CONNECTED_BIT) + session_queue_free(h, s);
+    return (connected && places > 0 ? (uint64_t)1 << RANK_CONNECTED_BIT : 1) + places;
 }
 
 /* `m`'s taker in this group, as place from the turn; UINT32_MAX: there is none. */
@@ -83,7 +85,7 @@ static uint32_t choose(const struct hub *h, const struct message *m, const struc
     for (uint32_t i = 0; i < n && i < MEMBERS_SEEN; i++) {
         const struct shared_member *member = shared_group_member(g, i);
         const struct session *s = sessions_at(h->sessions, member->session);
-        uint64_t r = s == except ? 0 : rank(h, s, lower(message_qos(m), member->options.qos));
+        uint64_t r = s == except ? 0 : rank(h, s, m, lower(message_qos(m), member->options.qos));
         if (r <= best_rank)
             continue;
         best = i;
@@ -98,6 +100,21 @@ static uint32_t choose(const struct hub *h, const struct message *m, const struc
 static uint16_t from_subscription(uint32_t number)
 {
     return number < OUTBOX_NO_SUBSCRIPTION ? (uint16_t)number : 0;
+}
+
+/* It may have another copy of a message, from a subscription of its own or of
+ * another group; the store tells copies apart by message and session. Of what is
+ * passed on that is looked up: without space a clone is stored later than the
+ * original's end. */
+static bool has_copy(const struct session *s, const struct message *m)
+{
+    const struct outbox_entry *e;
+    uint32_t pos = 0;
+    while (s->outbox != NULL && (e = outbox_walk(s->outbox, &pos)) != NULL) {
+        if (message_id(e->msg) == message_id(m))
+            return true;
+    }
+    return false;
 }
 
 static bool give_to(struct hub *h, struct message *m, struct shared_group *g, uint32_t place, enum offer_body body)
@@ -116,9 +133,7 @@ static bool give_to(struct hub *h, struct message *m, struct shared_group *g, ui
         .ids = &o.id,
         .n_ids = o.id != 0,
     };
-    /* It may have another copy of this message, from a subscription of its own
-     * or of another group; the store tells copies apart by message and session. */
-    if (s->persistent && s->n_subscriptions > 1)
+    if (s->persistent && (body == BODY_STORED ? has_copy(s, m) : s->n_subscriptions > 1))
         body = BODY_LOOSE;
     return session_offer(h, s, &it, body) && body != BODY_LOOSE;
 }
@@ -126,7 +141,9 @@ static bool give_to(struct hub *h, struct message *m, struct shared_group *g, ui
 uint32_t fan_out(struct hub *h, struct message *m)
 {
     const struct audience *a = subscriptions_match(h->subscriptions, message_topic(m));
+    struct fanning *fanning = &h->deliveries.fanning;
     uint32_t copies = 0;
+    *fanning = (struct fanning){ .msg = m };
     for (uint32_t i = 0; i < a->n; i++) {
         const struct audience_member *v = &a->v[i];
         const uint32_t *ids = a->ids + v->ids;
@@ -137,7 +154,8 @@ uint32_t fan_out(struct hub *h, struct message *m)
         if (place != UINT32_MAX)
             copies += give_to(h, m, a->groups[i], place, BODY_FRESH);
     }
-    return copies;
+    fanning->msg = NULL;
+    return copies - fanning->gone;
 }
 
 bool pass_on(struct hub *h, struct session *s, const struct outbox_entry *e, bool only_connected)

@@ -346,4 +346,6 @@ void hub_check(const struct hub *h)
     for (uint32_t i = 0; i < h->commit.open->n; i++)
         live += h->commit.open->ops[i].kind != BATCH_NONE;
     SL_ASSERT(live == h->commit.open->live);
+    bool idle = hub_flushed(h) && h->commit.health != HUB_BROKEN && h->commit.n_finished == 0;
+    SL_ASSERT(!idle || h->tickets.used == 0);
 }

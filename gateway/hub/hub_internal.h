@@ -161,6 +161,13 @@ struct commit {
     enum hub_health health;
 };
 
+/* The message that fan_out is giving away: its holders are not counted yet. */
+struct fanning {
+    struct message *msg; /* NULL: none */
+    uint32_t gone;       /* copies that ended meanwhile: too large for their client */
+    bool cloned;         /* somebody has a message of its own, which the answer promises too */
+};
+
 /* What is on its way to subscribers. */
 struct deliveries {
     uint64_t *ready;         /* clients to which something may go out now; a few may be gone */
@@ -169,6 +176,7 @@ struct deliveries {
     uint64_t output_bytes;   /* of all clients' output */
     uint64_t relieve_ms;     /* while that is too much: when slow readers are looked for again */
     uint64_t held_bytes;     /* of messages that sessions hold, each once, and of their entries */
+    struct fanning fanning;
     struct proto_packets *packets; /* NULL: nothing was delivered yet */
     const struct protocol *packets_of;
     uint64_t dropping_ms;    /* when a line of the log told of drops last, and how many there were since */
@@ -285,6 +293,8 @@ uint32_t record_enqueue(struct hub *h, const struct offer_item *it, bool hold);
 void record_change(struct hub *h, uint32_t queue, const struct queue_change *c, const struct batch_failure *f);
 /* The message's body, once. */
 void record_body(struct hub *h, struct message *m);
+/* Nobody who needed the body of this new message is left. */
+void record_body_unneeded(struct hub *h, struct message *m);
 /* A new message has `n` holders, more than one, of whom each lets go once. */
 void holders_set(struct hub *h, uint64_t id, uint32_t n);
 /* One more, beside one that there is. */
@@ -324,6 +334,10 @@ bool topic_is_ours(struct sl_bytes topic);
 bool taken_elsewhere(struct hub *h, struct sl_bytes topic, bool retain);
 /* Fills the parts that headers may set; returns how many were ill-formed. */
 uint32_t meaning_apply(struct message_parts *parts, const struct sl_now *now);
+/* What is answered keeps all that the answer promises, or is refused; QoS 0
+ * only loses its slot. */
+bool finds_slot(struct hub *h, const struct offer *o);
+void refuse_retained(struct hub_client *c, struct offer *o);
 void on_publish(struct hub_client *c, uint32_t token, const struct proto_publish *p);
 void on_release(struct hub_client *c, uint32_t token, uint16_t packet_id);
 void on_begin(struct hub_client *c, struct sl_bytes name);
@@ -340,7 +354,7 @@ void on_unsubscribe(struct hub_client *c, uint32_t token, const struct proto_fil
 bool has_audience(struct hub *h, struct sl_bytes topic);
 /* Gives it to everybody who takes its topic, except its publisher where that asked for No Local.
  * Records copies for persistent sessions; returns how many of those there are (they need the
- * message's body). */
+ * message's body); deliveries.fanning.cloned tells whether somebody has a clone. */
 uint32_t fan_out(struct hub *h, struct message *m);
 /* What waited for a member of a shared subscription goes to another one; false: there is none. */
 bool pass_on(struct hub *h, struct session *s, const struct outbox_entry *e, bool only_connected);
@@ -359,8 +373,8 @@ bool session_offer(struct hub *h, struct session *s, const struct outbox_item *i
 uint32_t session_free(const struct session *s);
 /* A message of so many bytes may go into its connection's output now. */
 bool session_has_room(struct hub *h, const struct session *s, size_t bytes);
-/* Places that are left in its queue. */
-uint32_t session_queue_free(const struct hub *h, const struct session *s);
+/* Places that are left in its queue; 0 also when there is no room for that message's bytes. */
+uint32_t session_queue_free(const struct hub *h, const struct session *s, const struct message *m);
 void on_settle(struct hub_client *c, const struct proto_settle *p);
 /* A connection took the session and was told so: what is in flight goes out again. */
 void session_resume(struct hub *h, struct session *s);
@@ -431,6 +445,8 @@ void sessions_tick(struct hub *h);
 uint64_t sessions_deadline_us(const struct hub *h);
 
 /* ---- will.c ---- */
+/* false: all wills together would take too much memory. */
+bool will_fits(const struct hub *h, const struct proto_connect *p);
 /* The session has none. */
 void will_keep(struct hub_client *c, const struct proto_connect *p);
 /* An orderly goodbye. */

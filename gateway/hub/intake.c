@@ -110,11 +110,14 @@ static bool enter_one(struct hub *h, const struct offer_item *it, uint32_t ticke
 {
     struct message *m = it->m;
     uint32_t holders = record_enqueue(h, it, hold);
-    bool kept = false;
+    bool promised = false;
     if (goes_on(h, it)) {
-        kept = keep_retained(h, m);
+        promised = keep_retained(h, m);
         holders += fan_out(h, m);
+        promised = h->deliveries.fanning.cloned || promised;
     }
+    if (holders == 0 && m->body_batch != 0)
+        record_body_unneeded(h, m);
     if (holders > 1)
         holders_set(h, message_id(m), holders);
     if (ticket != MESSAGE_NO_TICKET && m->body_batch != 0) {
@@ -122,7 +125,7 @@ static bool enter_one(struct hub *h, const struct offer_item *it, uint32_t ticke
         ((struct ticket *)sl_slab_at(&h->tickets, ticket))->pending++;
     }
     message_unref(m); /* queues, sessions and the batch have theirs */
-    return kept;
+    return promised;
 }
 
 void offer_enter(struct hub *h, struct hub_client *c, struct offer *o)

@@ -83,7 +83,10 @@ static bool admit_one(struct hub *h, struct park *park, struct hub_client *c)
         return false;
     struct parked *p = pop(park);
     h->parked_bytes -= p->bytes;
-    offer_enter(h, c, &p->offer);
+    if (c != NULL && !finds_slot(h, &p->offer)) /* there was one when it was parked */
+        refuse_retained(c, &p->offer);
+    else
+        offer_enter(h, c, &p->offer);
     sl_free(p);
     return true;
 }

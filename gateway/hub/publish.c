@@ -35,7 +35,7 @@ static struct message *build(struct hub_client *c, const struct proto_publish *p
         .protocol = (enum message_protocol)c->protocol,
         .qos = p->qos,
         .priority = MESSAGE_PRIORITY_DEFAULT,
-        .flags = (uint8_t)((p->retain ? MESSAGE_RETAIN : 0) | (p->payload_utf8 ? MESSAGE_PAYLOAD_UTF8 : 0)),
+        .flags = (uint8_t)((p->retain ? MESSAGE_RETAIN : 0) | p->form),
         .topic = p->topic,
         .client_id = client_id(c),
         .user = client_user(c),
@@ -163,9 +163,13 @@ static void refused(struct hub_client *c, uint32_t token, enum proto_result r)
     client_answer(c, token, r);
 }
 
-/* What is answered keeps all that the answer promises, or is refused; QoS 0
- * only loses its slot. */
-static void refuse_retained(struct hub_client *c, struct offer *o)
+bool finds_slot(struct hub *h, const struct offer *o)
+{
+    const struct message *m = o->one.m;
+    return o->qos == 0 || o->n != 1 || o->items != NULL || (message_flags(m) & MESSAGE_RETAIN) == 0 || retained_fits_in(h, m);
+}
+
+void refuse_retained(struct hub_client *c, struct offer *o)
 {
     if (o->qos == 2 && c->session != NULL)
         (void)session_drop_id(c->session, o->packet_id);
@@ -208,7 +212,7 @@ void on_publish(struct hub_client *c, uint32_t token, const struct proto_publish
         return;
     }
     struct offer o = { .token = token, .qos = p->qos, .packet_id = p->packet_id, .n = 1, .one = { build(c, p), to } };
-    if (p->retain && p->qos > 0 && !retained_fits_in(h, o.one.m))
+    if (!finds_slot(h, &o))
         refuse_retained(c, &o);
     else
         offer_take(h, c, &o);

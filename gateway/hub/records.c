@@ -43,6 +43,13 @@ void record_body(struct hub *h, struct message *m)
     add_body(h, m);
 }
 
+void record_body_unneeded(struct hub *h, struct message *m)
+{
+    SL_ASSERT(m->body_batch == h->commit.open->seq);
+    batch_cancel(h->commit.open, m->body_op - h->commit.open->base);
+    m->body_batch = 0;
+}
+
 /* ---- entries ---- */
 
 static void record_entry(struct hub *h, struct batch_op *op, uint32_t queue, struct message *m, uint32_t flags)
@@ -275,6 +282,10 @@ void record_copy_gone(struct hub *h, const struct session *s, const struct outbo
     uint64_t id = message_id(e->msg);
     struct batch *ours = batch_still_ours(h, e->msg);
     cancel_copies(h, s, e);
+    if (e->msg == h->deliveries.fanning.msg) {
+        h->deliveries.fanning.gone++; /* others may be about to need the body */
+        return;
+    }
     if (ours == NULL) {
         struct batch_op *op = record(h, BATCH_COPY_DROP);
         op->id = id;

@@ -57,6 +57,26 @@ static int received(struct hub *h, struct session *s, struct hub_client *c, uint
     return SL_OK;
 }
 
+/* In the PUBACK of QoS 1, in the PUBREC of QoS 2. */
+static int refused(struct session *s, const struct proto_settle *p, struct outbox_entry *out)
+{
+    const struct outbox_entry *e = outbox_published(s->outbox, p->packet_id);
+    if (e != NULL && e->qos != (p->stage == PROTO_ACKED ? 1 : 2))
+        return SL_ENOENT;
+    return outbox_refused(s->outbox, p->packet_id, out);
+}
+
+/* The client has that delivery, but this is not what comes next in it: a
+ * Protocol Error (section 4.13.1). A PUBREC that is said again has its PUBREL
+ * again [MQTT-4.3.3-4], or has it when the first one is stored. */
+static void out_of_turn(struct hub_client *c, const struct outbox_entry *e, const struct proto_settle *p)
+{
+    if (e->state != OUTBOX_RELEASED || p->stage != PROTO_RECEIVED || p->refused)
+        hub_client_bye(c, PROTO_BYE_PROTOCOL);
+    else if (!e->held)
+        client_release(c, p->packet_id, true);
+}
+
 static int settle(struct hub *h, struct session *s, struct hub_client *c, const struct proto_settle *p)
 {
     struct outbox_entry e;
@@ -64,7 +84,7 @@ static int settle(struct hub *h, struct session *s, struct hub_client *c, const 
     if (p->stage == PROTO_RECEIVED && !p->refused)
         return received(h, s, c, p->packet_id);
     if (p->refused && p->stage != PROTO_COMPLETED)
-        err = outbox_refused(s->outbox, p->packet_id, &e);
+        err = refused(s, p, &e);
     else if (p->stage == PROTO_ACKED)
         err = outbox_acked(s->outbox, p->packet_id, &e);
     else
@@ -83,12 +103,15 @@ void on_settle(struct hub_client *c, const struct proto_settle *p)
 {
     struct hub *h = c->h;
     struct session *s = c->session;
-    int err = s == NULL || s->outbox == NULL ? SL_ENOENT : settle(h, s, c, p);
-    if (err != SL_OK && p->stage == PROTO_RECEIVED && !p->refused)
-        client_release(c, p->packet_id, false);
+    bool none = s == NULL || s->outbox == NULL;
+    const struct outbox_entry *e;
     client_dirty(c);
-    if (err == SL_OK)
+    if (!none && settle(h, s, c, p) == SL_OK)
         deliver_soon(h, c);
+    else if (!none && (e = outbox_published(s->outbox, p->packet_id)) != NULL)
+        out_of_turn(c, e, p);
+    else if (p->stage == PROTO_RECEIVED && !p->refused)
+        client_release(c, p->packet_id, false);
 }
 
 void copy_committed(struct hub *h, const struct batch_op *op)

@@ -52,23 +52,41 @@ static void fold(struct hub *h, struct batch *stuck, uint32_t i)
     batch_cancel(open, i);
 }
 
+/* A start drops copies of sessions that it does not know: a copy's session, which
+ * may be new, is stored with it. */
+static void bring_session(struct batch *stuck, struct sl_idmap *sessions, uint64_t session)
+{
+    const struct batch_op *known = sl_idmap_del(sessions, session);
+    if (known == NULL)
+        return;
+    struct batch_op *op = batch_add(stuck, BATCH_SESSION);
+    op->id = session;
+    op->note = batch_note_copy(known->note);
+}
+
 /* What was recorded of this batch's messages since it was handed over must not
  * be written before it: it would be undone by it. */
 static void fold_later_records(struct hub *h, struct batch *stuck)
 {
-    struct sl_idmap ids = { 0 };
+    struct sl_idmap ids = { 0 }, sessions = { 0 };
     for (uint32_t i = 0; i < stuck->n; i++) {
         if (stuck->ops[i].kind == BATCH_BODY)
             sl_idmap_put(&ids, stuck->ops[i].id, stuck);
     }
     for (uint32_t i = 0; i < h->commit.open->n; i++) {
-        const struct batch_op *op = &h->commit.open->ops[i];
+        struct batch_op *op = &h->commit.open->ops[i];
+        if (op->kind == BATCH_SESSION)
+            sl_idmap_put(&sessions, op->id, op);
         bool folds = op->kind == BATCH_UPDATE || op->kind == BATCH_SETTLE || op->kind == BATCH_BODY_DROP || op->kind == BATCH_COPY ||
                      op->kind == BATCH_COPY_DROP;
-        if (folds && sl_idmap_get(&ids, op->id) != NULL)
-            fold(h, stuck, i);
+        if (!folds || sl_idmap_get(&ids, op->id) == NULL)
+            continue;
+        if (op->kind == BATCH_COPY)
+            bring_session(stuck, &sessions, op->session);
+        fold(h, stuck, i);
     }
     sl_idmap_fini(&ids);
+    sl_idmap_fini(&sessions);
 }
 
 void stuck_take(struct hub *h, struct batch *b)
@@ -123,7 +141,7 @@ void stuck_retry(struct hub *h)
     if (h->now.mono_ms < c->retry_ms)
         return;
     c->retry_ms = h->now.mono_ms + RETRY_MS;
-    c->settle_turn = !c->settle_turn || c->stuck == NULL;
+    c->settle_turn = !c->settle_turn || c->stuck == NULL || c->settles != NULL; /* what settles and was refused is older */
     if (c->settle_turn && submit_settles(h))
         return;
     struct batch *b = c->stuck;

@@ -12,6 +12,8 @@
 #include "core/utf8.h"
 #include "hub_internal.h"
 
+#define WILLS_SHARE 8u /* of limits.memory all wills may fill: they may wait for years */
+
 struct will {
     struct sl_timer timer; /* armed while its delay runs */
     struct session *session;
@@ -28,7 +30,7 @@ static struct message *build(const struct hub_client *c, const struct proto_conn
         .protocol = (enum message_protocol)c->protocol,
         .qos = p->will_qos,
         .priority = MESSAGE_PRIORITY_DEFAULT,
-        .flags = (uint8_t)((p->will_retain ? MESSAGE_RETAIN : 0) | (p->will_payload_utf8 ? MESSAGE_PAYLOAD_UTF8 : 0)),
+        .flags = (uint8_t)((p->will_retain ? MESSAGE_RETAIN : 0) | p->will_form),
         .topic = p->will_topic,
         .client_id = c->session->client_id,
         .user = client_user(c),
@@ -58,6 +60,11 @@ static struct will *will_new(struct hub *h, struct session *s, struct message *m
     s->will = w;
     h->will_bytes += message_bytes(m);
     return w;
+}
+
+bool will_fits(const struct hub *h, const struct proto_connect *p)
+{
+    return !p->has_will || h->will_bytes + p->will_payload.n <= h->cfg.memory_bytes / WILLS_SHARE;
 }
 
 void will_keep(struct hub_client *c, const struct proto_connect *p)

@@ -396,6 +396,13 @@ static bool was_published(const struct outbox_entry *e)
     return e->state == OUTBOX_SENT || (e->state == OUTBOX_UNSENT && e->dup);
 }
 
+const struct outbox_entry *outbox_published(struct outbox *o, uint16_t packet_id)
+{
+    uint32_t place = flight_find(o, packet_id);
+    const struct outbox_entry *e = place == NOWHERE ? NULL : ring_at(&o->flight, place);
+    return e != NULL && (was_published(e) || e->state == OUTBOX_RELEASED) ? e : NULL;
+}
+
 int outbox_acked(struct outbox *o, uint16_t packet_id, struct outbox_entry *out)
 {
     uint32_t place = flight_find(o, packet_id);

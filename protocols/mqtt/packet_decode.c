@@ -106,17 +106,27 @@ static int read_connect_flags(struct mqtt_frame *f, uint8_t flags, struct mqtt_c
     return SL_OK;
 }
 
+/* UTF-8 it is already, so that it can be read, but not used. */
+static int check_response_topic(struct mqtt_frame *f, const struct mqtt_props *props)
+{
+    if (!mqtt_props_has(props, MQTT_PROP_RESPONSE_TOPIC) ||
+        mqtt_topic_valid(mqtt_props_string(props, MQTT_PROP_RESPONSE_TOPIC)))
+        return SL_OK;
+    return mqtt_fault(f, MQTT_PROTOCOL_ERROR, "response_topic"); /* [MQTT-3.3.2-14] */
+}
+
 static int read_will(struct mqtt_frame *f, struct sl_reader *r, struct mqtt_will *will)
 {
     if (mqtt_rd_props(f, r, MQTT_PLACE_WILL, &will->props) != SL_OK)
         return SL_EPEER;
     will->topic = mqtt_rd_binary(r);
     will->payload = mqtt_rd_binary(r);
+    if (!r->bad && will->topic.n == 0) /* as in a PUBLISH */
+        return mqtt_fault(f, MQTT_PROTOCOL_ERROR, "will_topic");
     if (!r->bad && !mqtt_topic_valid(will->topic))
         return mqtt_fault(f, MQTT_MALFORMED_PACKET, "will_topic");
-    struct sl_bytes reply_to = mqtt_props_string(&will->props, MQTT_PROP_RESPONSE_TOPIC);
-    if (mqtt_props_has(&will->props, MQTT_PROP_RESPONSE_TOPIC) && !mqtt_topic_valid(reply_to))
-        return mqtt_fault(f, MQTT_MALFORMED_PACKET, "response_topic");
+    if (check_response_topic(f, &will->props) != SL_OK)
+        return SL_EPEER;
     if (!r->bad && mqtt_props_number(&will->props, MQTT_PROP_PAYLOAD_FORMAT, 0) == 1 &&
         !sl_utf8_valid_nul(will->payload))
         return mqtt_fault(f, MQTT_PAYLOAD_FORMAT_INVALID, "payload_format_invalid");
@@ -183,14 +193,6 @@ static int check_topic(struct mqtt_frame *f, const struct mqtt_publish *p)
     if (!mqtt_topic_valid(p->topic)) /* [MQTT-3.3.2-1, -2] */
         return mqtt_fault(f, MQTT_MALFORMED_PACKET, "topic_not_valid");
     return SL_OK;
-}
-
-static int check_response_topic(struct mqtt_frame *f, const struct mqtt_props *props)
-{
-    if (!mqtt_props_has(props, MQTT_PROP_RESPONSE_TOPIC) ||
-        mqtt_topic_valid(mqtt_props_string(props, MQTT_PROP_RESPONSE_TOPIC)))
-        return SL_OK;
-    return mqtt_fault(f, MQTT_MALFORMED_PACKET, "response_topic"); /* [MQTT-3.3.2-14] */
 }
 
 int mqtt_decode_publish(struct mqtt_frame *f, struct mqtt_publish *out)

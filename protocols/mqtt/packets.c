@@ -61,9 +61,10 @@ static struct job job_of(const struct proto_delivery *d, enum mqtt_version versi
     return job;
 }
 
-static void put_field(struct mqtt_writer *w, enum mqtt_prop id, struct sl_bytes v)
+/* `empty`: it was said, and empty. */
+static void put_field(struct mqtt_writer *w, enum mqtt_prop id, struct sl_bytes v, bool empty)
 {
-    if (v.n == 0)
+    if (v.n == 0 && !empty)
         return;
     mqtt_put_u8(w, (uint8_t)id);
     mqtt_put_binary(w, v);
@@ -91,17 +92,20 @@ static void put_properties(struct mqtt_writer *w, struct job *job)
         job->alias_at = w->n;
         mqtt_put_u16(w, 0);
     }
-    if ((job->parts.flags & MESSAGE_PAYLOAD_UTF8) != 0) {
+    unsigned form = job->parts.flags;
+    if ((form & (MESSAGE_PAYLOAD_UTF8 | MESSAGE_PAYLOAD_BYTES)) != 0) {
         mqtt_put_u8(w, MQTT_PROP_PAYLOAD_FORMAT);
-        mqtt_put_u8(w, 1);
+        mqtt_put_u8(w, (form & MESSAGE_PAYLOAD_UTF8) != 0);
     }
     if (d->has_expiry) {
         mqtt_put_u8(w, MQTT_PROP_MESSAGE_EXPIRY);
         mqtt_put_u32(w, d->expiry_s);
     }
-    put_field(w, MQTT_PROP_CONTENT_TYPE, job->parts.content_type);
-    put_field(w, MQTT_PROP_RESPONSE_TOPIC, job->parts.reply_to);
-    put_field(w, MQTT_PROP_CORRELATION_DATA, job->parts.correlation);
+    put_field(w, MQTT_PROP_CONTENT_TYPE, job->parts.content_type,
+              (form & MESSAGE_EMPTY_CONTENT_TYPE) != 0);
+    put_field(w, MQTT_PROP_RESPONSE_TOPIC, job->parts.reply_to, false);
+    put_field(w, MQTT_PROP_CORRELATION_DATA, job->parts.correlation,
+              (form & MESSAGE_EMPTY_CORRELATION) != 0);
     for (uint32_t i = 0; i < d->n_ids; i++) {
         mqtt_put_u8(w, MQTT_PROP_SUBSCRIPTION_ID);
         mqtt_put_varint(w, d->subscription_ids[i]);

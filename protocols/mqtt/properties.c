@@ -183,12 +183,18 @@ static int read_one(struct mqtt_frame *f, struct sl_reader *r, enum mqtt_place p
                     struct mqtt_props *out)
 {
     uint8_t id = sl_rd_u8(r);
-    if (id >= MQTT_PROP_END || (rows[id].places & (unsigned)place) == 0)
+    /* It belongs to PUBLISH, but only a server may say it [MQTT-3.3.4-6]. */
+    bool only_down = id == MQTT_PROP_SUBSCRIPTION_ID && place == MQTT_PLACE_PUBLISH_UP;
+    if (id >= MQTT_PROP_END || (!only_down && (rows[id].places & (unsigned)place) == 0))
         return mqtt_fault(f, MQTT_MALFORMED_PACKET, "property_not_allowed");
     if (mqtt_props_has(out, id) && !may_repeat(id, place))
         return mqtt_fault(f, MQTT_PROTOCOL_ERROR, "property_repeated");
     out->present |= UINT64_C(1) << id;
-    return read_value(f, r, id, out);
+    if (read_value(f, r, id, out) != SL_OK)
+        return SL_EPEER;
+    if (only_down && !r->bad)
+        return mqtt_fault(f, MQTT_PROTOCOL_ERROR, "property_not_allowed");
+    return SL_OK;
 }
 
 int mqtt_rd_props(struct mqtt_frame *f, struct sl_reader *r, enum mqtt_place place,

@@ -213,6 +213,7 @@ static const struct bye byes[] = {
     [PROTO_BYE_ADMIN] = { MQTT_ADMINISTRATIVE_ACTION, MQTT_BANNED, "administrative_action" },
     [PROTO_BYE_QUOTA] = { MQTT_QUOTA_EXCEEDED, MQTT_QUOTA_EXCEEDED, "quota_exceeded" },
     [PROTO_BYE_STORE] = { MQTT_IMPLEMENTATION_ERROR, MQTT_SERVER_UNAVAILABLE, "store_unavailable" },
+    [PROTO_BYE_PROTOCOL] = { MQTT_PROTOCOL_ERROR, MQTT_PROTOCOL_ERROR, "unexpected_answer" },
 };
 
 static void session_shutdown(struct proto_session *p, enum proto_bye why)

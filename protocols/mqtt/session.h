@@ -128,6 +128,8 @@ void mqtt_lists_drop(struct mqtt_session *s);
 /* User properties in an array of mqtt_lists(); NULL when there are none. */
 const struct message_header *mqtt_unpack_headers(struct mqtt_session *s,
                                                  const struct mqtt_props *props);
+/* proto_publish.form */
+uint8_t mqtt_form(const struct mqtt_props *props);
 bool mqtt_on_publish(struct mqtt_session *s, struct mqtt_frame *f, struct proto_event *ev);
 void mqtt_aliases_free(struct mqtt_aliases *aliases);
 bool mqtt_on_subscribe(struct mqtt_session *s, struct mqtt_frame *f, struct proto_event *ev);

@@ -22,11 +22,11 @@ static uint8_t *reserve(struct mqtt_session *s, size_t n)
     return p;
 }
 
-/* What is delivered is bounded by who delivers, at a little and one packet
+/* What is delivered is bounded by who delivers, at output_bytes and one packet
  * more: a client that reads it slowly is still one that reads. */
 SL_NOINLINE static bool reads_at_all(struct mqtt_session *s, size_t n)
 {
-    size_t most = OUTPUT_MAX_BYTES + (s->delivers ? mqtt_packet_limit(s->cfg) : 0u);
+    size_t most = OUTPUT_MAX_BYTES + (s->delivers ? (size_t)s->cfg->output_bytes + mqtt_packet_limit(s->cfg) : 0u);
     if (sl_buf_len(&s->out) + n <= most)
         return true;
     mqtt_fail(s, MQTT_QUOTA_EXCEEDED, "client_does_not_read");

@@ -81,7 +81,7 @@ static void fill_will(struct mqtt_session *s, const struct mqtt_will *will,
     out->will_qos = will->qos;
     out->will_retain = will->retain;
     out->will_delay_s = mqtt_props_number(props, MQTT_PROP_WILL_DELAY, 0);
-    out->will_payload_utf8 = mqtt_props_number(props, MQTT_PROP_PAYLOAD_FORMAT, 0) == 1;
+    out->will_form = mqtt_form(props);
     out->will_has_expiry = mqtt_props_has(props, MQTT_PROP_MESSAGE_EXPIRY);
     out->will_expiry_ms = (uint64_t)mqtt_props_number(props, MQTT_PROP_MESSAGE_EXPIRY, 0) * 1000;
     out->will_content_type = mqtt_props_string(props, MQTT_PROP_CONTENT_TYPE);

@@ -170,12 +170,32 @@ const struct message_header *mqtt_unpack_headers(struct mqtt_session *s,
     return headers;
 }
 
+static bool said_empty(const struct mqtt_props *props, enum mqtt_prop id)
+{
+    return mqtt_props_has(props, id) && mqtt_props_string(props, id).n == 0;
+}
+
+/* What a message's fields alone would not tell from a property that is missing,
+ * and subscribers get unaltered [MQTT-3.3.2-4], [MQTT-3.3.2-16], [MQTT-3.3.2-20]. */
+uint8_t mqtt_form(const struct mqtt_props *props)
+{
+    unsigned form = 0;
+    if (mqtt_props_has(props, MQTT_PROP_PAYLOAD_FORMAT))
+        form = mqtt_props_number(props, MQTT_PROP_PAYLOAD_FORMAT, 0) == 1 ? MESSAGE_PAYLOAD_UTF8
+                                                                          : MESSAGE_PAYLOAD_BYTES;
+    if (said_empty(props, MQTT_PROP_CONTENT_TYPE))
+        form |= MESSAGE_EMPTY_CONTENT_TYPE;
+    if (said_empty(props, MQTT_PROP_CORRELATION_DATA))
+        form |= MESSAGE_EMPTY_CORRELATION;
+    return (uint8_t)form;
+}
+
 static void fill_properties(struct mqtt_session *s, const struct mqtt_props *props,
                             struct proto_publish *out)
 {
     if (props->present == 0)
         return;
-    out->payload_utf8 = mqtt_props_number(props, MQTT_PROP_PAYLOAD_FORMAT, 0) == 1;
+    out->form = mqtt_form(props);
     out->has_expiry = mqtt_props_has(props, MQTT_PROP_MESSAGE_EXPIRY);
     out->expiry_ms = (uint64_t)mqtt_props_number(props, MQTT_PROP_MESSAGE_EXPIRY, 0) * 1000;
     out->content_type = mqtt_props_string(props, MQTT_PROP_CONTENT_TYPE);

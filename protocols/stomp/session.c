@@ -231,7 +231,7 @@ static void say_goodbye(struct proto_session *p, enum proto_bye why)
     static const enum stomp_error errors[] = {
         [PROTO_BYE_TAKEOVER] = STOMP_E_TAKEOVER, [PROTO_BYE_SHUTDOWN] = STOMP_E_SHUTDOWN,
         [PROTO_BYE_ADMIN] = STOMP_E_ADMIN,       [PROTO_BYE_QUOTA] = STOMP_E_MEMORY,
-        [PROTO_BYE_STORE] = STOMP_E_STORE,
+        [PROTO_BYE_STORE] = STOMP_E_STORE,       [PROTO_BYE_PROTOCOL] = STOMP_E_ADMIN,
     };
     SL_ASSERT((size_t)why < SL_COUNT(errors));
     stomp_fail(of(p), errors[why], SL_BYTES_NONE, NULL);

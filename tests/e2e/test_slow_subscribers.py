@@ -76,6 +76,15 @@ class Slow(SlowCase):
         self.assertLess(used, 128 * MIB)
         self.assertLess(peak - before, 192 * MIB)
 
+    def test_who_reads_slowly_may_ping_behind_all_that_may_wait(self):
+        self.start(session_output="16MiB", session_queue={"bytes": "64MiB"})
+        c, sender = self.slow("slow", ("ping", 1), clean=False), self.client("sender")
+        for i in range(600):
+            sender.put("ping", b"%d " % i + b"." * 20000, 1)
+        c.ping()
+        self.assertEqual([int(c.take().payload.split()[0]) for _ in range(600)], list(range(600)))
+        self.assertEqual(c.read()[0], mqtt_raw.PINGRESP)
+
     def test_qos_0_is_dropped_first_and_counted(self):
         """The oldest of it; what remains comes in order."""
         self.start(session_queue={"messages": 100, "bytes": "64MiB"})

@@ -403,7 +403,7 @@ static void command(struct world *w)
     else if (c < 0xFE)
         mqtt_protocol.pause(w->s, c & 1, w->now_ms);
     else
-        mqtt_protocol.shutdown(w->s, sl_rd_u8(&w->in) % (PROTO_BYE_STORE + 1));
+        mqtt_protocol.shutdown(w->s, sl_rd_u8(&w->in) % (PROTO_BYE_PROTOCOL + 1));
 }
 
 static size_t first_packet(const struct world *w, uint8_t options, uint8_t *to)

@@ -144,6 +144,7 @@ void world_open(struct world *w, uint64_t seed)
     sl_rng_seed(&w->rng, seed);
     sl_log_to(NULL, NULL, SL_ERROR);
     w->m.lossy = seed % 5 == 4;
+    w->m.exact = seed % 3 == 1;
     configure(w);
     boot(w);
     world_turn(w);
@@ -615,7 +616,7 @@ static void on_answer(struct world *w, struct conn *k, const struct mqtt_ack *a)
     model_say(&w->m, "  c%u gets answer %u for %u 0x%02x", k->client, a->type, a->packet_id, a->reason);
     if (i == cl->n_out || o->stage != stage || w->m.msgs[o->msg].qos != qos)
         model_fail(&w->m, "c%u: an answer to nothing", k->client);
-    w->m.msgs[o->msg].kept = true;
+    model_answered(&w->m, o->msg);
     if (stage == MQTT_PUBLISH && k->v5 && o->expect != ANY && a->reason != (o->expect == 1 ? 0x10 : 0))
         model_fail(&w->m, "c%u: reason 0x%02x for m%u, which %s", k->client, a->reason, o->msg, o->expect == 1 ? "nobody takes" : "somebody takes");
     if (a->reason >= 0x80 && !(a->type == MQTT_PUBCOMP && a->reason == 0x92 && o->again))

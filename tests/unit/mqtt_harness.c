@@ -201,7 +201,7 @@ static void say_connect(struct harness *h, const struct proto_connect *c)
         say_number(h, "will_qos", c->will_qos);
         say_number(h, "will_retain", c->will_retain);
         say_number(h, "will_delay", c->will_delay_s);
-        say_number(h, "will_utf8", c->will_payload_utf8);
+        say_number(h, "will_form", c->will_form);
         say_number(h, "will_expiry_ms", c->will_expiry_ms);
         say_bytes(h, "will_type", c->will_content_type);
         say_bytes(h, "will_correlation", c->will_correlation);
@@ -222,7 +222,7 @@ static void say_publish(struct harness *h, const struct proto_publish *p)
     say_number(h, "id", p->packet_id);
     say_number(h, "dup", p->dup);
     say_number(h, "retain", p->retain);
-    say_number(h, "utf8", p->payload_utf8);
+    say_number(h, "form", p->form);
     if (p->has_expiry)
         say(h, " expiry_ms=%" PRIu64, p->expiry_ms);
     say_bytes(h, "type", p->content_type);

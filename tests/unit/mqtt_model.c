@@ -197,6 +197,14 @@ static bool publish_to_group(struct model *m, uint32_t msg, uint32_t f)
     return share != NOBODY;
 }
 
+/* It may be left out; when something like it came, that may have been another copy. */
+static void excuse(struct want *w)
+{
+    w->spare = true;
+    if (w->state == WAITING)
+        w->must = false;
+}
+
 static void publish_retained(struct model *m, uint32_t msg)
 {
     const struct msg *p = &m->msgs[msg];
@@ -209,8 +217,8 @@ static void publish_retained(struct model *m, uint32_t msg)
     for (uint32_t c = 0; c < CLIENTS; c++) { /* what waits to be fed may be passed over for the newer one */
         struct session_model *s = &m->sessions[c];
         for (uint32_t i = s->first; i < s->n; i++) {
-            if (s->wants[i].fed && s->wants[i].state == WAITING && m->msgs[s->wants[i].msg].topic == p->topic)
-                s->wants[i].must = false;
+            if (s->wants[i].fed && m->msgs[s->wants[i].msg].topic == p->topic)
+                excuse(&s->wants[i]);
         }
     }
 }
@@ -259,14 +267,18 @@ static void loosen(struct model *m, uint32_t msg, bool may)
     }
 }
 
-/* Is there an earlier one like this? Then only one of the two comes. */
+/* Is there an earlier one like this? Then only one of the two comes, of which nobody
+ * knows whether it has the retain flag when the options changed meanwhile. */
 static bool is_second(const struct session_model *s, uint32_t i)
 {
     const struct want *w = &s->wants[i];
     for (uint32_t k = s->first; k < i; k++) {
-        const struct want *v = &s->wants[k];
-        if (v->msg == w->msg && v->share == NOBODY && !v->fed && v->qos == w->qos && v->n_ids == w->n_ids)
-            return true;
+        struct want *v = &s->wants[k];
+        if (v->msg != w->msg || v->share != NOBODY || v->fed || v->qos != w->qos || v->n_ids != w->n_ids)
+            continue;
+        if (v->state == WAITING && v->retain != w->retain)
+            v->retain = ANY;
+        return true;
     }
     return false;
 }
@@ -303,6 +315,18 @@ void model_publish_again(struct model *m, uint32_t msg)
         m->shares[i].must &= m->shares[i].msg != msg; /* nobody can tell the first one's from the second's */
     if (m->msgs[msg].qos == 2)
         r->known = m->msgs[msg].retain ? was.known && was.msg == r->msg : was.known;
+}
+
+void model_answered(struct model *m, uint32_t msg)
+{
+    m->msgs[msg].kept = true;
+    for (uint32_t c = 0; c < CLIENTS; c++) {
+        struct session_model *s = &m->sessions[c];
+        for (uint32_t i = s->first; i < s->n; i++)
+            s->wants[i].kept |= s->wants[i].msg == msg;
+    }
+    for (uint32_t i = m->first_share; i < m->n_shares; i++)
+        m->shares[i].kept |= m->shares[i].msg == msg;
 }
 
 /* ---- sessions ---- */
@@ -349,12 +373,14 @@ static void offer_again(struct model *m, uint32_t c, uint32_t share)
     }
 }
 
-/* Another copy of the session's looks the same, and it may have been that one which came. */
+/* Another copy of the session's looks the same, and it may have been that one which
+ * came, or which is not finished. */
 static bool in_doubt(const struct model *m, uint32_t c, const struct want *came)
 {
     const struct session_model *s = &m->sessions[c];
     for (uint32_t i = s->first; came->came && i < s->n; i++) {
-        if (!s->wants[i].came && s->wants[i].share != came->share && model_alike(came, &s->wants[i], !s->blind))
+        const struct want *w = &s->wants[i];
+        if ((!w->came || w->state != OVER) && w->share != came->share && model_alike(came, w, !s->blind))
             return true;
     }
     return false;
@@ -364,7 +390,7 @@ static bool in_doubt(const struct model *m, uint32_t c, const struct want *came)
 static void forgive(struct model *m, uint32_t share)
 {
     bool several = false;
-    for (uint32_t i = m->first_share; i < m->n_shares; i++)
+    for (uint32_t i = m->first_share; !m->exact && i < m->n_shares; i++)
         several |= i != share && m->shares[i].msg == m->shares[share].msg;
     for (uint32_t i = m->first_share; several && i < m->n_shares; i++)
         m->shares[i].must &= m->shares[i].msg != m->shares[share].msg;
@@ -375,14 +401,14 @@ static void forgive(struct model *m, uint32_t share)
 static void release_share(struct model *m, uint32_t c, const struct want *w, bool ends)
 {
     struct share *sh = &m->shares[w->share];
-    bool doubt = in_doubt(m, c, w);
+    bool doubt = in_doubt(m, c, w) || (w->loose && w->state == SENT && w->qos == 1); /* for the server it may wait again */
     sh->must = sh->must && others_keep(m, c, sh, ends);
     if (ends && w->qos == 2 && w->dup_ok)
         sh->must = false; /* it may have been sent, and was not read */
     if (ends)
         forgive(m, w->share);
     sh->doubt |= doubt;
-    bool its = sh->owner == c && sh->owner_life == m->sessions[c].life;
+    bool its = w->came && sh->owner == c && sh->owner_life == m->sessions[c].life;
     if (ends && its && (w->state == OVER || w->qos == 2))
         sh->done = true;
     else if (ends && its)
@@ -432,13 +458,27 @@ static void will_fire(struct model *m, uint32_t c)
     m->unstored_structure = true;
 }
 
+/* What came of a retained message may have been this one, and that one comes later. */
+static void reopen_fed(struct session_model *s, const struct want *w)
+{
+    for (uint32_t i = s->first; !w->came && i < s->n; i++) {
+        struct want *fed = &s->wants[i];
+        if (!fed->fed || !fed->came || !model_alike(fed, w, !s->blind))
+            continue;
+        fed->state = WAITING;
+        fed->came = fed->must = false;
+    }
+}
+
 static void forget_qos0(struct session_model *s)
 {
     for (uint32_t i = s->first; i < s->n; i++) {
         if (s->wants[i].qos == 0 && s->wants[i].fed)
             s->wants[i].must = false;
-        else if (s->wants[i].qos == 0)
+        else if (s->wants[i].qos == 0) {
             s->wants[i].state = OVER;
+            reopen_fed(s, &s->wants[i]);
+        }
     }
 }
 
@@ -471,6 +511,7 @@ bool model_connect(struct model *m, uint32_t c, bool clean, uint32_t expiry_s)
     if (clean)
         session_end(m, c);
     bool present = s->exists;
+    m->unstored_structure |= present && s->ends_ms != NEVER; /* for the store it is absent, and may end */
     if (!present) {
         s->exists = true;
         s->life++;
@@ -478,6 +519,7 @@ bool model_connect(struct model *m, uint32_t c, bool clean, uint32_t expiry_s)
         s->sent_seq = 0;
         m->unstored_structure = true;
     }
+    m->unstored_structure |= s->will.on;
     s->will.on = false; /* the new connection has its own; one that was due is not any more [MQTT-3.1.3-9] */
     m->unstored_structure |= s->expiry_s != expiry_s;
     s->expiry_s = expiry_s;
@@ -514,8 +556,8 @@ static void feed_stops(struct session_model *s, uint32_t filter)
 {
     for (uint32_t i = s->first; i < s->n; i++) {
         struct want *w = &s->wants[i];
-        if (w->fed && w->filter == filter && w->state == WAITING)
-            w->must = false;
+        if (w->fed && w->filter == filter)
+            excuse(w);
     }
 }
 
@@ -546,8 +588,9 @@ bool model_unsubscribe(struct model *m, uint32_t c, uint32_t filter)
     s->subs[filter].on = false;
     feed_stops(s, filter);
     for (uint32_t i = m->first_share; i < m->n_shares; i++) {
-        if (m->shares[i].filter == filter && m->shares[i].owner == NOBODY)
-            m->shares[i].must = false;
+        struct share *sh = &m->shares[i];
+        if (sh->filter == filter && (sh->owner == NOBODY || sh->owner == c))
+            sh->must = false; /* what it has ends with its session */
     }
     return was;
 }
@@ -600,9 +643,14 @@ void model_stored(struct model *m)
         m->msgs[i].kept = true;
     for (uint32_t c = 0; c < CLIENTS; c++) {
         struct session_model *s = &m->sessions[c];
-        for (uint32_t i = s->first; i < s->n; i++)
-            s->wants[i].low = s->wants[i].loose || s->wants[i].repeat_ok ? s->wants[i].low : s->wants[i].state;
+        for (uint32_t i = s->first; i < s->n; i++) {
+            struct want *w = &s->wants[i];
+            w->kept = true;
+            w->low = w->loose || w->repeat_ok ? w->low : w->state;
+        }
     }
+    for (uint32_t i = m->first_share; i < m->n_shares; i++)
+        m->shares[i].kept = true;
     for (uint32_t t = 0; t < TOPICS; t++) {
         struct retained_model *r = &m->retained[t];
         if (!r->known)
@@ -623,8 +671,8 @@ static void want_crashed(struct model *m, struct want *w)
         w->state = OVER;
         return;
     }
-    w->unordered |= !m->msgs[w->msg].kept;
-    if (!m->msgs[w->msg].kept || w->fed)
+    w->unordered |= !w->kept;
+    if (!w->kept || w->fed)
         w->must = false;
     w->loose |= w->low == WAITING && w->qos == 1;
     w->repeat_ok |= w->state == RECEIVED && w->low != RECEIVED;
@@ -637,8 +685,25 @@ static void want_crashed(struct model *m, struct want *w)
     }
 }
 
+/* All who may have it are stored, and it with one of them. */
+static bool survives(const struct model *m, const struct share *sh)
+{
+    bool some = false;
+    for (uint32_t c = 0; c < CLIENTS; c++) {
+        const struct session_model *s = &m->sessions[c];
+        if (!s->exists || !s->subs[sh->filter].on)
+            continue;
+        some = true;
+        if (!s->persistent || s->subs[sh->filter].qos == 0)
+            return false;
+    }
+    return some && m->exact && sh->kept && !sh->done && sh->owner == NOBODY;
+}
+
 void model_crash(struct model *m)
 {
+    for (uint32_t i = m->first_share; i < m->n_shares; i++)
+        m->shares[i].must &= survives(m, &m->shares[i]);
     for (uint32_t i = 0; i < m->n_msgs; i++)
         m->msgs[i].unsure |= !m->msgs[i].kept;
     for (uint32_t c = 0; c < CLIENTS; c++) {
@@ -657,8 +722,6 @@ void model_crash(struct model *m)
             s->ends_ms = s->expiry_s == UINT32_MAX ? NEVER : m->now_ms + (uint64_t)s->expiry_s * 1000;
         s->will.due_ms = m->now_ms + (uint64_t)s->will.delay_s * 1000;
     }
-    for (uint32_t i = m->first_share; i < m->n_shares; i++)
-        m->shares[i].must = false;
     for (uint32_t t = 0; t < TOPICS; t++)
         m->retained[t].known = m->retained[t].n_may == 1;
 }

@@ -26,7 +26,7 @@ extern const char *const model_groups[FILTERS];  /* "" */
 
 struct msg {
     uint8_t topic, qos;
-    bool retain, empty, kept /* acknowledged, or surely stored */;
+    bool retain, empty, kept /* acknowledged, or surely stored: the first time that it was published */;
     bool unsure;          /* a crash may have taken it */
     bool any_expiry;      /* it was published twice, with different ends */
     uint32_t publisher;
@@ -41,6 +41,8 @@ struct want {
     uint8_t qos, state, retain /* 0, 1, ANY */;
     uint8_t low;         /* the state that is surely stored */
     bool must, fed /* retained, for a subscription */, came;
+    bool spare;          /* fed, and it need not have come */
+    bool kept;           /* its publish was answered, or is surely stored */
     bool dup_ok;         /* it may have been sent before, for all that we know */
     bool again;          /* it must be sent again on this connection */
     bool loose;          /* after a crash: its packet id may not have been stored */
@@ -57,6 +59,7 @@ struct share {
     uint32_t msg, filter, owner /* NOBODY: nobody has got it yet */;
     uint32_t owner_life;  /* session.life of the owner */
     bool must, done;
+    bool kept;            /* its publish was answered, or is surely stored */
     bool doubt;           /* its owner is gone and may have got another copy instead */
 };
 
@@ -108,6 +111,7 @@ struct model {
     bool verbose;
     bool unstored_structure; /* sessions or wills changed, and that may not be stored yet */
     bool passing, at_once[TOPICS]; /* time passes; a will was retained meanwhile, and nobody knows which comes last */
+    bool exact;              /* each subscription has its own id, and all clients see them: no two copies are alike */
     bool lossy;              /* limits are low: what is missing is counted instead */
     uint64_t deliveries, resent, lost;
 };
@@ -123,6 +127,8 @@ uint8_t model_publish(struct model *m, uint32_t msg);
 
 /* A publisher that has got no answer sends it again on a new connection. */
 void model_publish_again(struct model *m, uint32_t msg);
+/* Its publisher has got an answer: it is stored, however often it was published. */
+void model_answered(struct model *m, uint32_t msg);
 
 /* Returns session present: 0, 1. */
 bool model_connect(struct model *m, uint32_t c, bool clean, uint32_t expiry_s);

@@ -52,7 +52,25 @@ static uint32_t rivals(const struct model *m, const struct want *w)
     return n;
 }
 
-/* What has to come before what may come, and of that what has the fewest takers. */
+static bool taken(const struct model *m, const struct want *w)
+{
+    if (w->share == NOBODY)
+        return false;
+    const struct share *sh = &m->shares[w->share];
+    return sh->done || (sh->owner != NOBODY && m->sessions[sh->owner].life == sh->owner_life);
+}
+
+static bool likelier(const struct model *m, const struct want *a, const struct want *b)
+{
+    if (a->must != b->must)
+        return a->must;
+    if (taken(m, a) != taken(m, b))
+        return taken(m, b);
+    return rivals(m, a) < rivals(m, b);
+}
+
+/* What has to come before what may come, of that what nobody has got, and of that what
+ * has the fewest takers. */
 static struct want *find_waiting(const struct model *m, struct session_model *s, const struct arrival *a)
 {
     struct want *found = NULL;
@@ -61,7 +79,7 @@ static struct want *find_waiting(const struct model *m, struct session_model *s,
         bool open = w->state == WAITING || (w->state == SENT && w->loose && w->qos == 1);
         if (!open || !is_it(m, w, a) || !share_open(m, s, w) || (a->dup && !w->dup_ok))
             continue;
-        if (found == NULL || (w->must && !found->must) || (w->must == found->must && rivals(m, w) < rivals(m, found)))
+        if (found == NULL || likelier(m, w, found))
             found = w;
     }
     return found;
@@ -88,11 +106,17 @@ static struct want *find_flying(const struct model *m, struct session_model *s, 
     return found;
 }
 
-static void forget_flying(struct session_model *s, uint16_t packet_id, const struct want *but)
+/* What the crash left of their packet id was nothing: such a one is over, or waits. */
+static void forget_flying(struct model *m, struct session_model *s, uint16_t packet_id)
 {
     for (uint32_t i = s->first; i < s->n; i++) {
-        if (is_flying(&s->wants[i], packet_id) && &s->wants[i] != but)
-            s->wants[i].state = OVER;
+        struct want *w = &s->wants[i];
+        if (!is_flying(w, packet_id))
+            continue;
+        w->state = w->loose && w->qos == 1 ? WAITING : OVER;
+        w->came = w->state == OVER;
+        if (!w->came && w->share != NOBODY && m->shares[w->share].owner == (uint32_t)(s - m->sessions))
+            m->shares[w->share].owner = NOBODY;
     }
 }
 
@@ -257,7 +281,12 @@ static struct want *mistaken(struct model *m, uint32_t c, struct want *flying, c
         if (w == flying || !is_it(m, w, a) || !model_alike(w, flying, false))
             continue;
         swap_identity(m, c, w, flying);
-        break;
+        return flying;
+    }
+    if (a->dup && a->msg == NOBODY && nameless(m, flying) && m->msgs[flying->msg].topic == a->topic && flying->qos == a->qos) {
+        flying->retain = ANY;
+        flying->n_ids = a->n_ids;
+        memcpy(flying->ids, a->ids, sizeof flying->ids);
     }
     return flying;
 }
@@ -338,7 +367,7 @@ uint32_t model_arrived(struct model *m, uint32_t c, const struct arrival *a)
     if (flying != NULL && flying->must && !flying->loose)
         model_fail(m, "c%u: packet id %u is in use by m%u", c, a->packet_id, flying->msg);
     if (flying != NULL && !(flying->qos == 1 && is_it(m, flying, a)))
-        forget_flying(s, a->packet_id, NULL); /* what the crash left of it was nothing */
+        forget_flying(m, s, a->packet_id);
     bool same = flying != NULL && flying->loose && !a->dup && flying->qos == 1 && is_it(m, flying, a);
     if (same && !flying->must)
         lend_must(s, flying);
@@ -355,6 +384,8 @@ uint32_t model_arrived(struct model *m, uint32_t c, const struct arrival *a)
         model_fail(m, "c%u: nobody expects m%d, qos %u%s%s, %u ids", c, (int)a->msg, a->qos, a->dup ? " dup" : "", a->retain ? " retain" : "", a->n_ids);
     check_expiry(m, c, w, a);
     check_order(m, c, w);
+    if (w->share != NOBODY && m->shares[w->share].owner != c)
+        (void)make_way(m, w->share, 3); /* what the other one got was its other copy, when there is one */
     take_share(m, c, w);
     w->state = a->qos == 0 ? OVER : SENT;
     w->came = true;
@@ -383,8 +414,10 @@ uint32_t model_released(struct model *m, uint32_t c, uint16_t packet_id)
     struct session_model *s = &m->sessions[c];
     for (uint32_t i = s->first; i < s->n; i++) {
         struct want *w = &s->wants[i];
-        if (is_flying(w, packet_id) && w->qos == 2 && w->state == RECEIVED)
-            return i;
+        if (!is_flying(w, packet_id) || w->qos != 2 || w->state != RECEIVED)
+            continue;
+        w->low = RECEIVED; /* that PUBREC came is stored before PUBREL goes */
+        return i;
     }
     model_fail(m, "c%u: PUBREL %u releases nothing", c, packet_id);
 }
@@ -392,6 +425,20 @@ uint32_t model_released(struct model *m, uint32_t c, uint16_t packet_id)
 void model_completed(struct model *m, uint32_t c, uint32_t want)
 {
     model_acked(m, c, want, false);
+}
+
+/* A copy came that need not have come, or that another one got as well. */
+static bool is_spare(const struct model *m, uint32_t owner, const struct want *got)
+{
+    if (got->share == NOBODY)
+        return !got->must || got->spare;
+    bool twice = false;
+    for (uint32_t c = 0; c < CLIENTS; c++) {
+        const struct session_model *s = &m->sessions[c];
+        for (uint32_t i = s->first; c != owner && i < s->n; i++)
+            twice |= s->wants[i].came && s->wants[i].share == got->share;
+    }
+    return twice || !m->shares[got->share].must;
 }
 
 /* Did a member get it, and it was taken for a copy that nobody has to get? */
@@ -405,8 +452,7 @@ static bool got_after_all(struct model *m, uint32_t share)
                 continue;
             for (uint32_t k = s->first; k < s->n; k++) {
                 struct want *got = &s->wants[k];
-                bool spare = got->share == NOBODY ? !got->must : !m->shares[got->share].must;
-                if (got->came && spare && model_alike(got, waits, !s->blind))
+                if (got->came && got->share != share && is_spare(m, c, got) && model_alike(got, waits, !s->blind))
                     return true;
             }
         }
@@ -414,24 +460,54 @@ static bool got_after_all(struct model *m, uint32_t share)
     return false;
 }
 
+SL_NORETURN static void nobody_got(struct model *m, const struct share *sh)
+{
+    for (uint32_t c = 0; c < CLIENTS; c++) {
+        model_say(m, "  of c%u%s:", c, m->sessions[c].blind ? ", which did not see subscription ids" : "");
+        tell_wants(m, &m->sessions[c], sh->msg);
+    }
+    model_fail(m, "no member of %s:%s got m%u", model_groups[sh->filter], model_filters[sh->filter], sh->msg);
+}
+
+/* What came of its twin, which need not have come, was this one. */
+static bool came_as_another(struct session_model *s, struct want *w)
+{
+    for (uint32_t i = s->first; i < s->n; i++) {
+        struct want *got = &s->wants[i];
+        if (!got->came || got->must || got->share != NOBODY || !model_alike(got, w, !s->blind))
+            continue;
+        got->must = true;
+        w->must = false;
+        return true;
+    }
+    return false;
+}
+
+static void check_want(struct model *m, uint32_t c, struct want *w)
+{
+    static const char *const names[] = { "was never sent", "was not sent again", "was not released" };
+    struct session_model *s = &m->sessions[c];
+    if (!w->must || w->state == OVER)
+        return;
+    if (w->state == WAITING && (nameless(m, w) || (w->share == NOBODY && came_as_another(s, w))))
+        return;
+    if (w->state == WAITING && m->lossy) {
+        m->lost++;
+        return;
+    }
+    tell_wants(m, s, w->msg);
+    model_fail(m, "c%u: m%u of %s, qos %u, %s", c, w->msg, model_topics[m->msgs[w->msg].topic], w->qos, names[w->state]);
+}
+
 void model_drained(struct model *m)
 {
-    static const char *const names[] = { "was never sent", "was not sent again", "was not released", "" };
     for (uint32_t c = 0; c < CLIENTS; c++) {
-        const struct session_model *s = &m->sessions[c];
-        for (uint32_t i = 0; s->exists && i < s->n; i++) {
-            const struct want *w = &s->wants[i];
-            if (w->must && w->state == WAITING && nameless(m, w))
-                continue;
-            if (w->must && w->state == WAITING && m->lossy)
-                m->lost++;
-            else if (w->must && w->state != OVER)
-                model_fail(m, "c%u: m%u of %s, qos %u, %s", c, w->msg, model_topics[m->msgs[w->msg].topic], w->qos, names[w->state]);
-        }
+        for (uint32_t i = 0; m->sessions[c].exists && i < m->sessions[c].n; i++)
+            check_want(m, c, &m->sessions[c].wants[i]);
     }
     for (uint32_t i = 0; i < m->n_shares; i++) {
         const struct share *sh = &m->shares[i];
         if (sh->must && !sh->done && sh->owner == NOBODY && !m->lossy && !m->msgs[sh->msg].empty && !got_after_all(m, i))
-            model_fail(m, "no member of %s:%s got m%u", model_groups[sh->filter], model_filters[sh->filter], sh->msg);
+            nobody_got(m, sh);
     }
 }

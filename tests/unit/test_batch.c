@@ -115,14 +115,15 @@ static void settles_leave_a_refused_batch_but_not_those_of_its_own_messages(void
     op->id = 4;
     op->note = batch_failure_encode(&f);
     batch_add(from, BATCH_SESSION_DROP)->id = 3;
-    assert_int_equal(batch_take_settles(from, NULL, to), 3);
-    assert_int_equal(from->live, 4);
-    assert_int_equal(to->live, 3);
+    assert_int_equal(batch_take_settles(from, NULL, to), 4);
+    assert_int_equal(from->live, 3);
+    assert_int_equal(to->live, 4);
     assert_int_equal(to->ops[0].kind, BATCH_SETTLE);
     assert_int_equal(to->ops[0].id, 3);
     assert_int_equal(to->ops[1].kind, BATCH_BODY_DROP);
     assert_int_equal(to->ops[2].id, 4);
     assert_non_null(to->ops[2].note);
+    assert_int_equal(to->ops[3].kind, BATCH_SESSION_DROP);
     assert_int_equal(batch_take_settles(from, NULL, to), 0);
     batch_free(from);
     batch_free(to);
@@ -202,6 +203,51 @@ static void what_waits_for_the_batch_before_is_not_overtaken(void **state)
     batch_free(to);
 }
 
+static void add_session(struct batch *b, uint64_t number, uint32_t expiry_s)
+{
+    struct batch_session s = { .expiry_s = expiry_s, .client_id = sl_str("device-1") };
+    struct batch_op *op = batch_add(b, BATCH_SESSION);
+    op->id = number;
+    op->note = batch_session_encode(&s);
+}
+
+/* Else a crash in between would find a session that has lost its messages. */
+static void a_session_that_ends_leaves_with_its_copies(void **state)
+{
+    (void)state;
+    struct batch *from = batch_new(), *to = batch_new();
+    enqueue(from, 10);
+    add_copy(from, BATCH_COPY_DROP, 3, 7);
+    batch_add(from, BATCH_BODY_DROP)->id = 3;
+    batch_add(from, BATCH_SESSION_DROP)->id = 7;
+    assert_int_equal(batch_take_settles(from, NULL, to), 3);
+    ASSERT_KINDS(to, BATCH_COPY_DROP, BATCH_BODY_DROP, BATCH_SESSION_DROP);
+    batch_free(from);
+    batch_free(to);
+}
+
+/* What stays is written after the drop otherwise, and nothing ends it any more. Its
+ * record, which has its end, goes with the copies. */
+static void a_session_s_drop_stays_behind_what_concerns_the_session(void **state)
+{
+    (void)state;
+    static const enum batch_kind kinds[] = { BATCH_SESSION, BATCH_QOS2_ADD, BATCH_SUBSCRIPTION, BATCH_WILL };
+    for (size_t i = 0; i < SL_COUNT(kinds); i++) {
+        struct batch *before = batch_new(), *from = batch_new(), *to = batch_new();
+        batch_add(before, kinds[i])->id = 8;
+        add_session(from, 7, 1);
+        add_copy(from, BATCH_COPY_DROP, 3, 7);
+        batch_add(from, BATCH_SESSION_DROP)->id = 7;
+        batch_add(from, BATCH_SESSION_DROP)->id = 8;
+        assert_int_equal(batch_take_settles(from, before, to), 1);
+        ASSERT_KINDS(to, BATCH_SESSION, BATCH_COPY_DROP);
+        ASSERT_KINDS(from, BATCH_SESSION, BATCH_NONE, BATCH_SESSION_DROP, BATCH_SESSION_DROP);
+        batch_free(before);
+        batch_free(from);
+        batch_free(to);
+    }
+}
+
 static void a_drop_stays_behind_what_it_drops(void **state)
 {
     (void)state;
@@ -242,14 +288,6 @@ static void wills_and_retained_messages_do_not_leave_before_what_takes_their_pla
     assert_int_equal(batch_take_settles(from, NULL, to), 2);
     batch_free(from);
     batch_free(to);
-}
-
-static void add_session(struct batch *b, uint64_t number, uint32_t expiry_s)
-{
-    struct batch_session s = { .expiry_s = expiry_s, .client_id = sl_str("device-1") };
-    struct batch_op *op = batch_add(b, BATCH_SESSION);
-    op->id = number;
-    op->note = batch_session_encode(&s);
 }
 
 /* Else a start would find a copy of a session that it does not know, and drop it. */
@@ -422,6 +460,8 @@ int main(void)
         cmocka_unit_test(a_refused_batch_does_not_grow_by_what_leaves_it),
         cmocka_unit_test(all_that_concerns_a_message_leaves_in_its_order_or_nothing),
         cmocka_unit_test(what_waits_for_the_batch_before_is_not_overtaken),
+        cmocka_unit_test(a_session_that_ends_leaves_with_its_copies),
+        cmocka_unit_test(a_session_s_drop_stays_behind_what_concerns_the_session),
         cmocka_unit_test(a_drop_stays_behind_what_it_drops),
         cmocka_unit_test(wills_and_retained_messages_do_not_leave_before_what_takes_their_place),
         cmocka_unit_test(a_copy_brings_its_session_along),

@@ -207,6 +207,9 @@ static void wrong_keys_and_values_are_told_where_and_what_is_allowed(void **stat
           "t:1:25: limits.memory: 33554432.5 is not allowed, must be a size such as \"64KiB\" from 16MiB to 16TiB\n"
           "t:1:56: limits.max_connections: 0 is not allowed, must be a whole number from 1 to 10000000\n"
           "t:1:74: limits.accept_rate: -1 is not allowed, must be a whole number from 0 to 1000000\n" },
+        /* The ids of one delivery's subscriptions are counted in 16 bits in the store. */
+        { "{ \"limits\": { \"session_subscriptions\": 65536 } }",
+          "t:1:40: limits.session_subscriptions: 65536 is not allowed, must be a whole number from 1 to 65535\n" },
         { "{ \"limits\": { \"max_connections\": 1e400, \"accept_rate\": \"5000\" } }",
           "t:1:34: limits.max_connections: inf is not allowed, must be a whole number from 1 to 10000000\n"
           "t:1:56: limits.accept_rate: \"5000\" is not allowed, must be a whole number from 0 to 1000000\n" },

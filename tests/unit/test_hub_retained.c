@@ -123,6 +123,23 @@ static void who_listens_already_gets_it_without_retain(void **state)
     kit_close(&k);
 }
 
+/* [MQTT-3.3.1-12], [MQTT-3.3.1-13] */
+static void members_of_a_group_get_retain_as_they_asked(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    start(&k);
+    struct kit_client *p = connected(&k, "p", 0), *s = connected(&k, "s", 0), *as_published = connected(&k, "r", 0);
+    struct mqtt_filter f = { .filter = sl_str("$share/g/a") };
+    (void)subscribed(s, &f, 0);
+    f = (struct mqtt_filter){ .filter = sl_str("$share/h/a"), .retain_as_published = true };
+    (void)subscribed(as_published, &f, 0);
+    retain(p, 0, 0, "a", "1");
+    assert_string_equal(kit_log(s), "PUBLISH q0 a 1\n");
+    assert_string_equal(kit_log(as_published), "PUBLISH q0 a 1 retain\n");
+    kit_close(&k);
+}
+
 /* [MQTT-3.3.1-6], [MQTT-3.3.1-7]: and it is published all the same. */
 static void an_empty_one_removes_and_is_not_kept(void **state)
 {
@@ -574,6 +591,7 @@ int main(void)
         cmocka_unit_test(they_carry_the_subscriptions_id),
         cmocka_unit_test(other_topics_do_not_come_with_it),
         cmocka_unit_test(who_listens_already_gets_it_without_retain),
+        cmocka_unit_test(members_of_a_group_get_retain_as_they_asked),
         cmocka_unit_test(an_empty_one_removes_and_is_not_kept),
         cmocka_unit_test(one_without_retain_leaves_the_retained_one),
         cmocka_unit_test(retain_handling_says_when_they_are_sent),

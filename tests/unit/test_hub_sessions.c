@@ -267,6 +267,29 @@ static void clean_start_drops_the_old_session_and_its_ids(void **state)
     kit_close(&k);
 }
 
+/* It ends with the connection that asked for no expiry: a crash must not bring
+ * it back to the next one, who was told that there is none. */
+static void a_session_that_became_short_lived_is_gone_before_a_new_one_is_greeted(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    start(&k);
+    struct kit_client *c = kit_mqtt(&k, true, "a", 60);
+    kit_subscribe(c, "x", 1);
+    kit_settle(&k);
+    (void)kit_log(c);
+    kit_lose(c);
+    kit_settle(&k);
+    c = kit_mqtt(&k, true, "a", 0);
+    assert_string_equal(kit_log(c), "CONNACK 0 present=1\n");
+    kit_lose(c);
+    c = kit_mqtt(&k, true, "a", 60);
+    assert_string_equal(kit_log(c), "");
+    kit_settle(&k);
+    assert_string_equal(kit_log(c), "CONNACK 0 present=0\n");
+    kit_close(&k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -284,6 +307,7 @@ int main(void)
         cmocka_unit_test(a_session_that_is_taken_again_is_recorded_as_connected),
         cmocka_unit_test(a_new_expiry_at_disconnect_is_recorded),
         cmocka_unit_test(clean_start_drops_the_old_session_and_its_ids),
+        cmocka_unit_test(a_session_that_became_short_lived_is_gone_before_a_new_one_is_greeted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

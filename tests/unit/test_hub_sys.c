@@ -223,6 +223,24 @@ static void switched_off_there_is_none(void **state)
     kit_close(&k);
 }
 
+/* Each filter of one packet asks for all of them. */
+static void one_packet_does_not_ask_for_more_than_a_turn_can_give(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    start(&k);
+    struct kit_client *many = connected(&k, "many"), *one = connected(&k, "one");
+    static struct mqtt_filter filters[2000];
+    for (size_t i = 0; i < SL_COUNT(filters); i++)
+        filters[i] = (struct mqtt_filter){ .filter = sl_str("$SYS/#") };
+    many->unread = true;
+    kit_subscribe_full(many, filters, SL_COUNT(filters), 0);
+    const struct gateway_counters *n = hub_counters(k.h);
+    assert_in_range(n->deliveries_sent + n->deliveries_dropped_qos0, 1000, 10000);
+    assert_string_equal(now(one, "version"), SYS "version sluice version 1.2.3 retain\n"); /* a later turn */
+    kit_close(&k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -236,6 +254,7 @@ int main(void)
         cmocka_unit_test(each_packet_of_a_delivery_of_qos_2_counts),
         cmocka_unit_test(loads_fade_with_their_span),
         cmocka_unit_test(switched_off_there_is_none),
+        cmocka_unit_test(one_packet_does_not_ask_for_more_than_a_turn_can_give),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -345,6 +345,33 @@ static void wills_count_as_memory_until_they_are_gone(void **state)
 }
 
 /* Decision 30. */
+/* They wait as long as their clients want. */
+static void all_wills_together_are_bounded(void **state)
+{
+    (void)state;
+    static char large[60000];
+    memset(large, 'x', sizeof large - 1);
+    struct kit k = { 0 };
+    (void)start(&k);
+    uint32_t taken = 0, refused = 0;
+    for (int i = 0; i < 40; i++) {
+        char id[16];
+        (void)snprintf(id, sizeof id, "w%d", i);
+        struct kit_client *c = with_will(&k, &(struct asked){ .id = id, .payload = large, .delay_s = 500, .expiry_s = 600 });
+        kit_settle(&k);
+        const char *log = kit_log(c);
+        taken += strcmp(log, "CONNACK 0 present=0\n") == 0;
+        refused += strcmp(log, "CONNACK 151 present=0\nclosed\n") == 0;
+        if (c->c != NULL)
+            kit_lose(c);
+    }
+    assert_in_range(taken, 10, 17); /* an eighth of 8 MiB */
+    assert_int_equal(taken + refused, 40);
+    struct kit_client *other = kit_mqtt(&k, true, "other", 60);
+    assert_string_equal(kit_log(other), "CONNACK 0 present=0\n");
+    kit_close(&k);
+}
+
 static void a_will_over_the_limits_is_dropped_and_counted(void **state)
 {
     (void)state;
@@ -382,6 +409,7 @@ int main(void)
         cmocka_unit_test(after_a_crash_the_delay_starts_anew),
         cmocka_unit_test(wills_count_as_memory_until_they_are_gone),
         cmocka_unit_test(a_will_over_the_limits_is_dropped_and_counted),
+        cmocka_unit_test(all_wills_together_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,8 +37,8 @@ static const struct row first_packet[] = {
     {"10 ( s\"MQTT\" 05 22 00 3c () s\"d\" )",                                "20 03 00 81 00", "will_flags_without_will"  },
     {"10 ( s\"MQTT\" 04 42 00 3c s\"d\" s\"pw\" )",                           "",               "password_without_username"}, /* -22 */
     {"10 ( s\"MQTT\" 04 06 00 3c s\"d\" s\"w/#\" s\"p\" )",                   "",               "will_topic"               },
-    {"10 ( s\"MQTT\" 05 06 00 3c () s\"d\" () s\"\" s\"p\" )",                "20 03 00 81 00", "will_topic"               },
-    {"10 ( s\"MQTT\" 05 06 00 3c () s\"d\" ( 08 s\"+\" ) s\"w\" s\"p\" )",    "20 03 00 81 00",
+    {"10 ( s\"MQTT\" 05 06 00 3c () s\"d\" () s\"\" s\"p\" )",                "20 03 00 82 00", "will_topic"               },
+    {"10 ( s\"MQTT\" 05 06 00 3c () s\"d\" ( 08 s\"+\" ) s\"w\" s\"p\" )",    "20 03 00 82 00",
      "response_topic"                                                                                                      },
     {"10 ( s\"MQTT\" 05 06 00 3c () s\"d\" ( 01 01 ) s\"w\" 00 01 ff )",      "20 03 00 99 00",
      "payload_format_invalid"                                                                                              },
@@ -90,10 +90,11 @@ static const struct row in_5[] = {
     {"30 ( s\"t\" ( 01 00 01 00 ) )",           "e0 01 82", "property_repeated"      },
     {"30 ( s\"t\" ( 02 00 00 ) )",              "e0 01 81", "malformed_property"     },
     {"30 ( s\"t\" ( 7e 00 ) )",                 "e0 01 81", "property_not_allowed"   },
-    {"30 ( s\"t\" ( 0b 01 ) )",                 "e0 01 81", "property_not_allowed"   }, /* [MQTT-3.3.4-6] */
+    {"30 ( s\"t\" ( 0b 80 00 ) )",             "e0 01 81", "malformed_property"     },
+    {"30 ( s\"t\" ( 0b 01 ) )",                 "e0 01 82", "property_not_allowed"   }, /* [MQTT-3.3.4-6] */
     {"30 ( s\"t\" ( 11 00 00 00 01 ) )",        "e0 01 81", "property_not_allowed"   },
-    {"30 ( s\"t\" ( 08 s\"a/#\" ) )",           "e0 01 81", "response_topic"         }, /* [MQTT-3.3.2-14] */
-    {"30 ( s\"t\" ( 08 s\"\" ) )",              "e0 01 81", "response_topic"         },
+    {"30 ( s\"t\" ( 08 s\"a/#\" ) )",           "e0 01 82", "response_topic"         }, /* [MQTT-3.3.2-14] */
+    {"30 ( s\"t\" ( 08 s\"\" ) )",              "e0 01 82", "response_topic"         },
     {"30 ( s\"t\" ( 26 s\"k\" 00 02 c3 28 ) )", "e0 01 81", "malformed_property"     },
     {"30 ( s\"t\" ( 26 s\"k\" ) )",             "e0 01 81", "malformed_property"     },
     {"30 ( s\"t\" ( 01 01 ) ff )",              "e0 01 99", "payload_format_invalid" },

@@ -36,7 +36,7 @@ static void act_connect(struct world *w)
         return;
     if (!may_take_over(w, &w->clients[c]))
         return;
-    struct connect_options o = { .v5 = below(w, 3) > 0, .clean = below(w, 4) == 0, .alias = below(w, 2) == 0, .receive_maximum = 65535 };
+    struct connect_options o = { .v5 = w->m.exact || below(w, 3) > 0, .clean = below(w, 4) == 0, .alias = below(w, 2) == 0, .receive_maximum = 65535 };
     o.expiry_s = o.v5 ? expiries[below(w, SL_COUNT(expiries))] : o.clean ? 0 : UINT32_MAX;
     if (o.v5 && below(w, 2) == 0)
         o.receive_maximum = 1 + below(w, 5);
@@ -79,6 +79,10 @@ static void act_subscribe(struct world *w)
         return;
     bool v5 = w->clients[c].conn->v5;
     uint32_t id = v5 && below(w, 2) == 0 ? 1 + below(w, 5) : 0;
+    if (w->m.exact) { /* the id is that of all filters of the packet */
+        n = 1;
+        id = 1 + first;
+    }
     for (uint32_t i = 0; i < n; i++) {
         filters[i] = (first + i * 5) % FILTERS;
         subs[i] = (struct sub){ .qos = (uint8_t)below(w, 3), .id = id };

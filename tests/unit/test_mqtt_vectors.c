@@ -98,8 +98,8 @@ static void take_word(struct call *c, char *word)
         c->d.dup = true;
     else if (strcmp(word, "retain") == 0)
         c->d.retain = true;
-    else if (strcmp(word, "utf8") == 0)
-        c->parts.flags = MESSAGE_PAYLOAD_UTF8;
+    else if (has_value(word, "form", &v))
+        c->parts.flags = (uint8_t)strtoul(v, NULL, 10);
     else if (has_value(word, "expiry", &v))
         c->d.has_expiry = (c->d.expiry_s = (uint32_t)strtoul(v, NULL, 10)) > 0;
     else if (has_value(word, "topic", &v))

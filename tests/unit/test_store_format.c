@@ -249,6 +249,18 @@ static void set_format(const struct fixture *f, uint32_t major, uint32_t minor)
     kit_raw_close(&r);
 }
 
+static void assert_stored_format(const struct fixture *f, uint32_t major, uint32_t minor)
+{
+    struct kit_raw r = kit_raw_open(f->data);
+    uint8_t number[8];
+    sl_wr_u32le(sl_wr_u32le(number, major), minor);
+    MDB_val key = { 6, (char[]){ "format" } }, value;
+    assert_int_equal(mdb_get(r.txn, kit_raw_tree(&r, "meta", 0), &key, &value), 0);
+    assert_int_equal(value.mv_size, sizeof number);
+    assert_memory_equal(value.mv_data, number, sizeof number);
+    kit_raw_close(&r);
+}
+
 static void a_newer_major_is_refused_and_named(void **state)
 {
     const struct fixture *f = *state;
@@ -366,6 +378,7 @@ static void format_2_0_is_counted_up_and_takes_in_what_is_new(void **state)
     kit_apply(st, b);
     batch_free(b);
     store_close(st);
+    assert_stored_format(f, 3, 0); /* what an older program looks at */
     st = kit_open("lmdb", f->data);
     char *content = kit_content(st);
     assert_non_null(strstr(content, "subscription 2 1 qos=1 id=7 group= filter=a/#\nwill 2 delay=5 body=80\n"
@@ -395,6 +408,7 @@ static void format_1_0_is_read_and_counted_up(void **state)
     kit_update(b, (uint64_t)1 << 40 | 11, 2, 9, "an old one fails");
     kit_apply(st, b);
     store_close(st);
+    assert_stored_format(f, 3, 0);
     st = kit_open("lmdb", f->data);
     struct store_info info;
     assert_int_equal(store_info(st, &info), SL_OK);

@@ -31,6 +31,9 @@ enum message_flag {
     MESSAGE_EXPIRES_RELATIVE = 2,  /* expires_at was given as a duration: compare with steady time */
     MESSAGE_DELIVER_RELATIVE = 4,  /* the same of deliver_at */
     MESSAGE_PAYLOAD_UTF8 = 8,      /* MQTT 5 Payload Format Indicator 1 */
+    MESSAGE_PAYLOAD_BYTES = 16,    /* the same, 0: it was said, not left out */
+    MESSAGE_EMPTY_CONTENT_TYPE = 32, /* was said too, as was an */
+    MESSAGE_EMPTY_CORRELATION = 64,
 };
 
 struct message_header {

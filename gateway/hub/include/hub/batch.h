@@ -134,6 +134,8 @@ SL_CHECK int batch_will_decode(struct sl_bytes record, struct batch_will *out);
 /* Subscription ids of a copy: u32 each, at most 65,535. NULL when there are none. */
 struct batch_note *batch_ids_encode(const uint32_t *ids, uint32_t n) SL_CHECK;
 
+struct batch_note *batch_note_copy(const struct batch_note *n) SL_CHECK;
+
 struct batch *batch_new(void) SL_CHECK;
 /* Drops references and notes and empties it; memory is kept unless it is large. */
 void batch_reset(struct batch *b);
@@ -166,8 +168,9 @@ void batch_take_first(struct batch *from, uint32_t n, struct batch *to);
  * concern one another stays:
  *  - all that concerns a message leaves (updates, settles, copies and their drops,
  *    body drops), or nothing: that of a message which enters in `from` or `before`
- *    stays. With a copy goes what names its session, which may be new: the session's
+ *    stays. With a copy or its drop goes what names its session, which may be new: the session's
  *    record is then in both batches;
+ *  - the drop of a session leaves when nothing that concerns it stays;
  *  - a drop of a subscription, a will or a retained message stays when `from` takes
  *    something in: a will may be what is published there, a retained message what is
  *    replaced; and when what it drops stands in `before` or earlier in `from`. */

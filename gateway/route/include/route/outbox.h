@@ -92,6 +92,9 @@ void outbox_sent(struct outbox *o);
  * nothing: SL_ENOENT, as when no entry that is held has that id, message and state. */
 SL_CHECK int outbox_unhold(struct outbox *o, uint16_t packet_id, uint64_t message_id, bool released);
 
+/* The entry of the flight whose PUBLISH the client has seen under that id; NULL: there is none. */
+const struct outbox_entry *outbox_published(struct outbox *o, uint16_t packet_id);
+
 /* Answers. SL_ENOENT: no entry has that id, or it is not of the QoS or in the
  * state that the answer belongs to: nothing changed. One that was sent on an
  * earlier connection may be answered before it is sent again on this one. */

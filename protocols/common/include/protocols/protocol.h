@@ -39,6 +39,7 @@ struct proto_config {
     uint32_t heart_beat_ms;      /* STOMP: what the server offers and asks for */
     uint32_t session_expiry_max_s; /* MQTT 5 */
     uint32_t session_expiry_default_s; /* MQTT 3.1.1 without clean session, which cannot say it; 0: no end */
+    uint32_t output_bytes;         /* deliveries that may wait in a session's output, beside the last */
     bool retain_available;         /* MQTT 5: said in CONNACK */
     const char *response_information; /* MQTT 5: given to who asks, `%c` is the client id; NULL: none */
     const char *server_name;     /* STOMP `server` header */
@@ -72,7 +73,8 @@ struct proto_connect {
     uint8_t will_qos;
     bool will_retain;
     uint32_t will_delay_s;
-    bool will_payload_utf8, will_has_expiry;  /* as in proto_publish, to the end */
+    uint8_t will_form;           /* as in proto_publish, to the end */
+    bool will_has_expiry;
     uint64_t will_expiry_ms;
     struct sl_bytes will_content_type, will_correlation, will_reply_to;
     const struct message_header *will_headers;
@@ -83,7 +85,8 @@ struct proto_publish {
     struct sl_bytes topic;       /* valid topic name; alias already resolved; STOMP: as contract.md §3, decision 25 */
     bool to_queue;               /* STOMP /queue/NAME: `topic` is NAME, routes do not apply */
     uint8_t qos;                 /* STOMP: 1 with receipt, else 0 */
-    bool dup, retain, payload_utf8;
+    bool dup, retain;
+    uint8_t form;                /* enum message_flag, from MESSAGE_PAYLOAD_UTF8 on: passed on as it came */
     uint16_t packet_id;          /* MQTT QoS 1 and 2 */
     bool has_expiry;
     uint64_t expiry_ms;          /* MQTT 5 Message Expiry Interval: milliseconds from now */
@@ -182,6 +185,7 @@ enum proto_bye {
     PROTO_BYE_ADMIN,      /* 0x98 */
     PROTO_BYE_QUOTA,      /* 0x97: memory limit */
     PROTO_BYE_STORE,      /* 0x83 */
+    PROTO_BYE_PROTOCOL,   /* 0x82: an answer that does not belong to its delivery */
 };
 
 /* One message for one subscriber. */
