@@ -97,18 +97,46 @@ static void forget_inflight(struct device *d)
     d->session_stored = false;
 }
 
+/* What is in flight is one message only as long as the session is. */
+static void promise_ends(struct device *d)
+{
+    for (uint32_t i = 0; i < SIM_INFLIGHT; i++) {
+        if (d->in[i].state != IN_FREE)
+            d->w->uids[d->in[i].uid].exactly_once = false;
+    }
+}
+
 static void give_will(struct device *d, struct mqtt_connect *c, char *topic, char *payload)
 {
     struct world *w = d->w;
     d->will = SIM_NO_UID;
     if (!chance(w, 40))
         return;
-    d->will = uid_new(w, uid_topic(w), 0);
+    d->will = uid_new(w, uid_topic(w), (uint8_t)pick(w, 3));
+    struct uid *u = &w->uids[d->will];
+    u->retain = chance(w, 15);
+    u->exactly_once = u->qos == 2 && d->persistent;
+    u->will_delay_s = d->v5 && chance(w, 40) ? 1 + pick(w, 3) : 0;
     snprintf(topic, 32, "t/%u", w->uids[d->will].topic);
     uid_payload(w, d->will, payload, 512);
     c->has_will = true;
-    c->will = (struct mqtt_will){ .topic = sl_str(topic), .payload = sl_str(payload) };
+    c->will = (struct mqtt_will){ .topic = sl_str(topic), .payload = sl_str(payload), .qos = u->qos, .retain = u->retain };
     mqtt_props_init(&c->will.props);
+    if (u->will_delay_s > 0)
+        mqtt_props_set_number(&c->will.props, MQTT_PROP_WILL_DELAY, u->will_delay_s);
+}
+
+/* A connection that goes on with the session before the delay is over takes the
+ * will back [MQTT-3.1.3-9]; whether it does is known from its CONNACK. */
+static void forgo_will(struct device *d)
+{
+    if (d->delayed_will == SIM_NO_UID)
+        return;
+    if (!d->clean)
+        d->w->uids[d->delayed_will].promised = false;
+    bool in_time = !d->clean && d->left_boot == d->w->boot && d->w->now.mono_ms < d->delayed_until;
+    if (!in_time)
+        d->delayed_will = SIM_NO_UID;
 }
 
 static void connect_mqtt(struct device *d)
@@ -122,8 +150,11 @@ static void connect_mqtt(struct device *d)
     bool unconfirmed = d->clean && !d->confirmed;
     d->confirmed = false;
     d->clean = !d->persistent || unconfirmed || (d->v5 && chance(w, 15));
+    forgo_will(d);
     if (d->clean)
         forget_inflight(d);
+    else if (d->sure_s != UINT32_MAX && w->now.wall_ms >= d->sure_until)
+        promise_ends(d); /* the CONNACK that says so may be lost */
     struct mqtt_connect c = { .version = d->v5 ? MQTT_V5 : MQTT_V311, .clean_start = d->clean, .client_id = sl_str(id) };
     mqtt_props_init(&c.props);
     if (d->v5 && d->persistent)
@@ -161,12 +192,14 @@ static void come_back_early(struct device *d)
 {
     d->ghost = d->client;
     d->ghost_will = d->will;
+    if (d->will != SIM_NO_UID && d->w->uids[d->will].will_delay_s > 0)
+        d->ghost_will = SIM_NO_UID; /* it may be taken back */
     d->client = NULL;
     d->greeted = false;
     note_leaving(d);
     sl_buf_fini(&d->rx);
     d->w->counts[SIM_TAKEOVERS]++;
-    uint64_t before = laws_taken(d->w);
+    uint64_t before = laws_wills(d->w);
     connect_mqtt(d);
     laws_on_takeover(d, before);
 }
@@ -251,10 +284,8 @@ static void on_ack(struct device *d, const struct mqtt_ack *a)
 
 static void send_again(struct device *d, bool session_present)
 {
-    for (uint32_t i = 0; i < SIM_INFLIGHT && !session_present; i++) {
-        if (d->in[i].state != IN_FREE)
-            d->w->uids[d->in[i].uid].exactly_once = false; /* the promise ended with the session */
-    }
+    if (!session_present)
+        promise_ends(d);
     for (uint32_t i = 0; i < SIM_INFLIGHT && d->client != NULL; i++) {
         struct inflight *in = &d->in[i];
         if (in->state == IN_PUBLISHED)
@@ -267,11 +298,14 @@ static void send_again(struct device *d, bool session_present)
 static void on_greeted(struct device *d, const struct mqtt_connack *c)
 {
     if (c->code != 0) {
-        if (!d->w->draining && hub_health(d->w->hub) != HUB_BROKEN)
+        if (!d->w->draining && hub_health(d->w->hub) != HUB_BROKEN && hub_counters(d->w->hub)->takeovers_refused == 0)
             world_fail(d->w, "device %u is refused with code %u", d->number, c->code);
         return;
     }
     laws_on_connack(d->w, d, c->session_present);
+    if (c->session_present && d->delayed_will != SIM_NO_UID)
+        d->w->uids[d->delayed_will].cancelled = true;
+    d->delayed_will = SIM_NO_UID;
     d->greeted = true;
     send_again(d, c->session_present);
 }
@@ -340,6 +374,16 @@ void device_read(struct peer *peer, struct hub_client *c)
 
 /* ---- going ---- */
 
+static void leave_will(struct device *d, uint32_t will)
+{
+    uint32_t delay_s = d->w->uids[will].will_delay_s;
+    laws_on_will(d->w, will, d->persistent && d->confirmed);
+    if (delay_s == 0)
+        return;
+    d->delayed_will = will;
+    d->delayed_until = d->w->now.mono_ms + (uint64_t)delay_s * 1000;
+}
+
 void device_lost(struct device *d)
 {
     struct hub_client *c = d->client;
@@ -350,6 +394,8 @@ void device_lost(struct device *d)
     note_leaving(d);
     d->will = SIM_NO_UID;
     sl_buf_fini(&d->rx);
+    if (will != SIM_NO_UID)
+        leave_will(d, will);
     laws_on_loss(d->w, c, will);
 }
 

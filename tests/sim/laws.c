@@ -119,31 +119,43 @@ void laws_on_connack(struct world *w, struct device *d, bool present)
     d->session_stored = d->session_stored && present;
 }
 
-uint64_t laws_taken(const struct world *w)
+uint64_t laws_wills(const struct world *w)
 {
-    return hub_counters(w->hub)->publishes_refused + world_accepted(w);
+    return hub_counters(w->hub)->wills_published + hub_counters(w->hub)->wills_dropped;
+}
+
+/* A will is a publish that nobody is told of: of one that is stored all is
+ * promised that an acknowledged one promises. */
+void laws_on_will(struct world *w, uint32_t uid, bool stored)
+{
+    uid_sent(w, uid);
+    laws_expect(w, uid);
+    w->uids[uid].promised = stored;
 }
 
 /* The will of a connection that ended without a goodbye is published, or
  * refused and counted. */
 void laws_on_loss(struct world *w, struct hub_client *c, uint32_t will)
 {
-    uint64_t before = laws_taken(w);
+    uint64_t before = laws_wills(w);
+    bool delayed = will != SIM_NO_UID && w->uids[will].will_delay_s > 0;
     hub_client_closed(c);
-    if (will == SIM_NO_UID || w->dying || uid_queues(w, &w->uids[will]) == 0)
-        return;
-    uid_sent(w, will);
-    if (laws_taken(w) == before)
+    if (w->dying || delayed)
+        return; /* or published at once, when its session has ended */
+    uint64_t published = laws_wills(w) - before;
+    if (will != SIM_NO_UID && published == 0)
         world_fail(w, "the will u%08u is neither published nor counted", will);
+    if (published > 1)
+        world_fail(w, "%" PRIu64 " wills are published when one client is lost", published);
 }
 
 /* Wills without a delay are published when the connection is taken over; when
  * the newer one was refused, they still wait for the end of the older. */
-void laws_on_takeover(struct device *d, uint64_t taken_before)
+void laws_on_takeover(struct device *d, uint64_t wills_before)
 {
-    if (d->ghost == NULL || d->ghost_will == SIM_NO_UID || laws_taken(d->w) == taken_before)
+    if (d->ghost == NULL || d->ghost_will == SIM_NO_UID || laws_wills(d->w) == wills_before)
         return;
-    uid_sent(d->w, d->ghost_will);
+    laws_on_will(d->w, d->ghost_will, false);
     d->ghost_will = SIM_NO_UID;
 }
 

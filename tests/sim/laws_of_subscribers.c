@@ -75,8 +75,10 @@ void laws_on_change(struct world *w, const struct subscriber *s, uint32_t filter
 
 void laws_on_session_end(struct world *w, const struct subscriber *s)
 {
-    for (uint32_t uid = 0; uid < w->n_uids; uid++)
+    for (uint32_t uid = 0; uid < w->n_uids; uid++) {
         w->uids[uid].due &= (uint8_t)~bit(s);
+        w->uids[uid].got_once &= (uint8_t)~bit(s);
+    }
     for (uint32_t g = 0; g < SIM_GROUPS; g++) {
         if (s->subs[SIM_GROUPED + g].since)
             group_changes(w, g);
@@ -128,16 +130,19 @@ static void once(const struct subscriber *s, const struct came *c, struct uid *u
         u->got_once |= bit(s);
 }
 
-/* The same member may get it again, as with any QoS 1. */
+/* The same member may get it again, as with any QoS 1; so may another one after a
+ * crash: that the first had it was not stored when it was sent. */
 static void to_one_member(const struct subscriber *s, const struct came *c, struct uid *u)
 {
     const struct world *w = s->w;
     uint32_t before = u->group_got[c->group];
     bool same = before == s->number + 1;
-    bool again = before != 0 && (!same || c->qos == 2) && !u->sent_again;
+    bool excused = c->qos < 2 && (same || u->group_boot[c->group] != w->boot);
+    bool again = before != 0 && !excused && !u->sent_again;
     if (again && u->sent_step > w->group_changed[c->group])
         world_fail(w, "u%08u comes to subscriber %u and to %u, members of shared subscription g%u", c->uid, before - 1, s->number, c->group);
     u->group_got[c->group] = (uint8_t)(s->number + 1);
+    u->group_boot[c->group] = w->boot;
 }
 
 void laws_on_arrival(struct world *w, struct subscriber *s, const struct came *c)
@@ -158,6 +163,8 @@ void laws_on_arrival(struct world *w, struct subscriber *s, const struct came *c
     if (c->fed && !u->retain)
         world_fail(w, "u%08u comes to subscriber %u as retained, and is not", c->uid, s->number);
     if (c->fed)
+        s->retained[c->topic] = c->uid;
+    if (c->fed)
         return;
     if (c->group < SIM_GROUPS) {
         to_one_member(s, c, u);
@@ -166,6 +173,61 @@ void laws_on_arrival(struct world *w, struct subscriber *s, const struct came *c
     in_order(s, c, u);
     once(s, c, u);
     u->got |= bit(s);
+}
+
+/* ---- retained messages ---- */
+
+/* Could this be the last one of its topic? Not when another was sent after it was acknowledged, and is acknowledged too. */
+static bool may_be_last(const struct world *w, uint32_t uid, uint8_t topic)
+{
+    uint64_t done = uid == SIM_NO_UID ? 0 : w->uids[uid].acked ? w->uids[uid].acked_step : UINT64_MAX;
+    for (uint32_t v = 0; v < w->n_uids; v++) {
+        const struct uid *u = &w->uids[v];
+        bool known = u->retain && u->acked && u->topic == topic && v != uid && !has_ended(w, u);
+        if (known && u->sent_step > done)
+            return false;
+    }
+    return true;
+}
+
+/* Nothing is retained, and rightly so: nothing was, or a clear may have been the last. */
+static bool may_be_none(const struct world *w, uint8_t topic)
+{
+    for (uint32_t uid = 0; uid < w->n_uids; uid++) {
+        const struct uid *u = &w->uids[uid];
+        if (u->retain && u->topic == topic && (u->clear || has_ended(w, u)) && may_be_last(w, uid, topic))
+            return true;
+    }
+    return may_be_last(w, SIM_NO_UID, topic);
+}
+
+/* What the disk has for this topic; SIM_NO_UID: nothing. */
+uint32_t laws_retained(const struct world *w, uint8_t topic)
+{
+    const struct disk_records *r = &w->disk.of_subscribers;
+    uint32_t found = SIM_NO_UID;
+    for (size_t i = 0; i < r->n; i++) {
+        uint32_t uid = r->ops[i].kind == BATCH_RETAIN ? uid_of(message_payload(r->ops[i].msg)) : SIM_NO_UID;
+        if (uid == SIM_NO_UID || w->uids[uid].topic != topic)
+            continue;
+        if (found != SIM_NO_UID)
+            world_fail(w, "t/%u has two retained messages, u%08u and u%08u", topic, found, uid);
+        found = uid;
+    }
+    return found;
+}
+
+void laws_of_retained(const struct world *w)
+{
+    if (w->retained_refused + hub_counters(w->hub)->retained_refused > 0)
+        return; /* limits are low */
+    for (uint8_t t = 0; t < SIM_TOPICS; t++) {
+        uint32_t uid = laws_retained(w, t);
+        if (uid == SIM_NO_UID && !may_be_none(w, t))
+            world_fail(w, "the retained message of t/%u is lost", t);
+        if (uid != SIM_NO_UID && !(w->uids[uid].retain && may_be_last(w, uid, t)))
+            world_fail(w, "u%08u is retained for t/%u, and a later one is acknowledged", uid, t);
+    }
 }
 
 /* ---- time, the end ---- */
@@ -194,6 +256,8 @@ void laws_of_subscribers_after_step(struct world *w)
             if (s->subs[SIM_GROUPED + g].since && s->client == NULL && s->expiry_s != UINT32_MAX)
                 group_changes(w, g);
         }
+        if (s->greeted && !s->slow && s->pings > 0)
+            world_fail(w, "subscriber %u gets no answer to its PINGREQ", i);
         if (s->greeted && s->ghost != NULL)
             world_fail(w, "subscriber %u has two connections with one identity", i);
     }
@@ -221,27 +285,46 @@ static uint32_t missing_of(const struct world *w, uint32_t uid)
 {
     const struct uid *u = &w->uids[uid];
     uint32_t n = 0;
-    if (!u->acked || has_ended(w, u))
+    bool promised = u->promised && w->wills_dropped + hub_counters(w->hub)->wills_dropped == 0;
+    if (!(u->acked || promised) || has_ended(w, u) || u->cancelled)
         return 0;
     for (uint32_t i = 0; i < SIM_SUBSCRIBERS; i++) {
         bool missing = (u->due & 1u << i) != 0 && ((u->got | u->refused) & 1u << i) == 0;
         if (missing && !w->tight)
             world_fail(w, "u%08u (QoS %u) is acknowledged and has not come to subscriber %u", uid, u->qos, i);
         n += missing;
-        if (missing && getenv("SIMDBG")) printf("missing u%08u qos %u topic %u dev %u subscriber %u sent %lu acked %lu waits %u\n", uid, u->qos, u->topic, u->device, i, (long)u->sent_step, (long)u->acked_step, u->waits[i]);
     }
     for (uint32_t g = 0; g < SIM_GROUPS; g++) {
         bool missing = (u->due_group & 1u << g) != 0 && u->group_got[g] == 0 && u->refused == 0;
         if (missing && !w->tight)
             world_fail(w, "u%08u (QoS %u) is acknowledged and has come to no member of shared subscription g%u", uid, u->qos, g);
         n += missing;
-        if (missing && getenv("SIMDBG")) printf("missing u%08u qos %u topic %u dev %u group %u sent %lu acked %lu\n", uid, u->qos, u->topic, u->device, g, (long)u->sent_step, (long)u->acked_step);
     }
     return n;
 }
 
+void laws_of_probe(const struct subscriber *s)
+{
+    for (uint8_t t = 0; t < SIM_TOPICS && s->greeted && s->subs[0].sure; t++) {
+        uint32_t uid = laws_retained(s->w, t);
+        if (s->retained[t] != uid && (uid == SIM_NO_UID || s->w->uids[uid].expiry_ms == 0))
+            world_fail(s->w, "a new subscriber gets u%08u as retained for t/%u, and u%08u is", s->retained[t], t, uid);
+    }
+}
+
+/* Everybody has got and answered everything. */
+static void nothing_waits(const struct world *w)
+{
+    const struct disk_records *r = &w->disk.of_subscribers;
+    for (size_t i = 0; i < r->n; i++) {
+        if (r->ops[i].kind == BATCH_COPY)
+            world_fail(w, "a copy of %016" PRIx64 " for session %" PRIx64 " stays on the disk", r->ops[i].id, r->ops[i].session);
+    }
+}
+
 void laws_of_subscribers_at_end(struct world *w)
 {
+    nothing_waits(w);
     uint64_t missing = 0;
     for (uint32_t uid = 0; uid < w->n_uids; uid++)
         missing += missing_of(w, uid);

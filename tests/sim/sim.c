@@ -104,7 +104,7 @@ static void make_devices(struct world *w)
 {
     for (uint32_t i = 0; i < SIM_DEVICES; i++) {
         struct device *d = &w->devices[i];
-        *d = (struct device){ .peer = { device_read }, .w = w, .number = i, .stomp = i < 2, .v5 = chance(w, 50), .persistent = chance(w, 70), .will = SIM_NO_UID };
+        *d = (struct device){ .peer = { device_read }, .w = w, .number = i, .stomp = i < 2, .v5 = chance(w, 50), .persistent = chance(w, 70), .will = SIM_NO_UID, .delayed_will = SIM_NO_UID };
         d->expiry_s = d->v5 && chance(w, 40) ? 1 + pick(w, 5) : UINT32_MAX;
     }
 }
@@ -194,6 +194,9 @@ static void take_apart(struct world *w)
     struct disk *d = &w->disk;
     w->dying = true;
     w->dropped += laws_dropped(w);
+    w->wills_dropped += hub_counters(w->hub)->wills_dropped;
+    w->retained_refused += hub_counters(w->hub)->retained_refused;
+    w->counts[SIM_PASSED_ON] += hub_counters(w->hub)->deliveries_passed_on;
     for (uint32_t i = 0; i < SIM_DEVICES; i++)
         device_gone(&w->devices[i]);
     for (uint32_t i = 0; i < SIM_SUBSCRIBERS; i++)
@@ -334,13 +337,9 @@ static void step(struct world *w)
     pass(w, pick(w, 500));
 }
 
-/* All is well from now on: everything accepted must come to its end. */
-static void calm_down(struct world *w)
+static void calm_turns(struct world *w, uint32_t n)
 {
-    w->calm = true;
-    if (w->disk.broken || hub_health(w->hub) == HUB_BROKEN)
-        crash(w);
-    for (uint32_t i = 0; i < 600; i++) {
+    for (uint32_t i = 0; i < n; i++) {
         w->step++;
         begin(w);
         disk_step(w);
@@ -353,8 +352,26 @@ static void calm_down(struct world *w)
         laws_after_step(w);
         pass(w, 20000);
     }
+}
+
+/* All is well from now on: everything accepted must come to its end. */
+static void calm_down(struct world *w)
+{
+    w->calm = true;
+    if (w->disk.broken || hub_health(w->hub) == HUB_BROKEN)
+        crash(w);
+    calm_turns(w, 600);
     laws_at_end(w);
     laws_of_subscribers_at_end(w);
+    begin(w);
+    subscribers_probe(w);
+    turn(w);
+    calm_turns(w, 5);
+    begin(w);
+    subscribers_probe_all(w);
+    turn(w);
+    calm_turns(w, 20);
+    laws_of_probe(&w->subscribers[0]);
 }
 
 static void world_end(struct world *w)

@@ -41,11 +41,14 @@ struct uid {
     uint8_t died;       /* bit per queue: it may have become a dead letter there */
     bool sent_again;    /* more than once: it may be several messages */
     bool retain, clear; /* clear: an empty payload, so that nobody knows its number */
+    bool promised;      /* a will that must be published */
+    uint32_t will_delay_s;
     uint8_t due;        /* bit per subscriber that must get it, when it is acknowledged */
     uint8_t due_group;  /* bit per shared subscription */
     uint8_t got, got_once; /* bit per subscriber: it came; as QoS 2 of an ordinary subscription */
     uint8_t refused;    /* bit per subscriber that did not want it */
     uint8_t group_got[SIM_GROUPS]; /* the member that got it last, from 1; 0: none yet */
+    uint64_t group_boot[SIM_GROUPS]; /* when that was */
     uint8_t waits[SIM_SUBSCRIBERS]; /* copies on the disk */
     uint32_t device, connection; /* whose it is; 0: order means nothing for it */
     uint64_t sent_step, acked_step;
@@ -109,6 +112,8 @@ struct device {
     uint64_t left_wall;        /* when its last connection ended */
     uint64_t left_boot;        /* in which boot; 0: in a crash */
     uint64_t sure_until;       /* until then its session must be there */
+    uint32_t delayed_will;     /* of a session that is left; UINT32_MAX: none */
+    uint64_t delayed_until;    /* mono ms */
     uint32_t will, ghost_will; /* the uids of the wills given at CONNECT; UINT32_MAX: none */
     uint32_t connection;       /* counts those of all devices */
     uint32_t receipts_owed;    /* STOMP */
@@ -160,7 +165,7 @@ struct world {
     uint32_t n_connections;
     bool tracing;
     bool tight;                       /* limits are low: what is missing has to be counted */
-    uint64_t dropped;                 /* by hubs that are gone */
+    uint64_t dropped, retained_refused, wills_dropped; /* by hubs that are gone */
     struct worker workers[SIM_WORKERS];
     struct uid *uids;
     uint32_t n_uids, cap_uids;
@@ -251,10 +256,12 @@ void laws_after_step(struct world *w);
 void laws_on_ack(struct world *w, uint32_t uid);
 void laws_on_delivery(struct world *w, struct worker *k, const struct delivery *d);
 void laws_on_connack(struct world *w, struct device *d, bool present);
-/* Publishes that were accepted or refused so far. */
-uint64_t laws_taken(const struct world *w);
+/* Wills that were published, or dropped and counted. */
+uint64_t laws_wills(const struct world *w);
+/* It is due now, or after its delay; a stored one survives a crash. */
+void laws_on_will(struct world *w, uint32_t uid, bool stored);
 /* The newer connection has sent its CONNECT. */
-void laws_on_takeover(struct device *d, uint64_t taken_before);
+void laws_on_takeover(struct device *d, uint64_t wills_before);
 /* Closes the connection for the hub. */
 void laws_on_loss(struct world *w, struct hub_client *c, uint32_t will);
 void law_accepted_is_kept(const struct world *w, uint32_t uid);

@@ -89,6 +89,8 @@ static void again(struct subscriber *s, struct slot *slot)
         world_fail(w, "subscriber %u gets u%08u again after a later one", s->number, slot->uid);
     if (ordered)
         s->resent = slot->came;
+    else
+        slot->came = 0; /* what was passed on to it had a place that is not stored */
     set_state(s, slot, SLOT_GOT);
 }
 
@@ -97,7 +99,7 @@ static void first_time(struct subscriber *s, struct slot *slot, const struct mqt
     struct world *w = s->w;
     if (p->dup && !s->resumed)
         world_fail(w, "subscriber %u gets u%08u with DUP in a new session", s->number, c->uid);
-    *slot = (struct slot){ .packet_id = p->packet_id, .qos = p->qos, .uid = c->uid, .came = p->dup ? 0 : ++s->came, .refuse = s->v5 && chance(w, 4) };
+    *slot = (struct slot){ .packet_id = p->packet_id, .qos = p->qos, .uid = c->uid, .came = p->dup ? 0 : ++s->came, .refuse = s->v5 && !w->calm && chance(w, 4) };
     set_state(s, slot, SLOT_GOT);
     if (!slot->refuse)
         laws_on_arrival(w, s, c);
@@ -195,7 +197,7 @@ static void on_greeted(struct subscriber *s, const struct mqtt_connack *c)
 {
     struct world *w = s->w;
     if (c->code != 0) {
-        if (!w->draining && hub_health(w->hub) != HUB_BROKEN)
+        if (!w->draining && hub_health(w->hub) != HUB_BROKEN && hub_counters(w->hub)->takeovers_refused == 0)
             world_fail(w, "subscriber %u is refused with code %u", s->number, c->code);
         return;
     }
@@ -229,6 +231,8 @@ static void on_packet(struct subscriber *s, struct mqtt_frame *f)
         on_suback(s, &k);
     else if (f->type == MQTT_UNSUBACK && mqtt_decode_unsuback(f, &k) == SL_OK)
         on_suback(s, &k);
+    else if (f->type == MQTT_PINGRESP && s->pings > 0)
+        s->pings--;
     else if (f->type != MQTT_DISCONNECT)
         world_fail(s->w, "subscriber %u cannot read packet type %u", s->number, f->type);
 }
@@ -266,11 +270,11 @@ void subscriber_read(struct peer *peer, struct hub_client *c)
         return;
     }
     bool closing = hub_client_closing(c);
+    struct sl_buf *out = hub_client_output(c);
     if (s->slow && !closing) {
-        (void)hub_client_written(c, true);
+        (void)hub_client_written(c, sl_buf_len(out) > 0);
         return;
     }
-    struct sl_buf *out = hub_client_output(c);
     subscriber_must(s, sl_buf_append_bytes(&s->rx, sl_buf_view(out)));
     sl_buf_consume(out, sl_buf_len(out));
     (void)hub_client_written(c, false);

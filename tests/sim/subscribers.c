@@ -75,22 +75,30 @@ void subscriber_forget(struct subscriber *s)
     s->session_stored = false;
 }
 
+/* 3.1.1 cannot have a lasting session and a clean start at once: such a session
+ * ends with the connection. */
+static void choose_session(struct subscriber *s)
+{
+    struct world *w = s->w;
+    s->lasting = s->persistent && (s->v5 || (!s->forgotten && (w->calm || !chance(w, 5))));
+    s->clean = !s->lasting || s->forgotten || (s->v5 && !w->calm && chance(w, 8));
+    if (s->clean)
+        subscriber_forget(s);
+    s->forgotten = s->clean;
+}
+
 static void connect_subscriber(struct subscriber *s)
 {
     struct world *w = s->w;
     struct sl_buf out = { 0 };
     char id[16];
     snprintf(id, sizeof id, "sub%u", s->number);
-    s->lasting = s->persistent && (s->v5 || (!s->forgotten && (w->calm || !chance(w, 5))));
-    s->clean = !s->lasting || s->forgotten || (s->v5 && !w->calm && chance(w, 8));
-    if (s->clean)
-        subscriber_forget(s);
-    s->forgotten = s->clean;
+    choose_session(s);
     s->confirmed = s->resumed = s->greeted = s->slow = false;
     s->lazy = !w->calm && chance(w, 10);
     s->receive_maximum = (uint16_t)(chance(w, 60) ? 1 + pick(w, 4) : 1 + pick(w, 30));
     s->connection++;
-    s->unanswered = 0;
+    s->unanswered = s->pings = 0;
     s->resent = 0;
     struct mqtt_connect c = { .version = (uint8_t)version_of(s), .clean_start = s->clean, .client_id = sl_str(id) };
     mqtt_props_init(&c.props);
@@ -106,11 +114,15 @@ static void connect_subscriber(struct subscriber *s)
     subscriber_send(s, &out);
 }
 
-/* 3.1.1 cannot have a lasting session and a clean start at once: its session
- * then ends with this connection. */
+/* What it asked for without an answer may stand or not. */
 static void left(struct subscriber *s)
 {
     struct world *w = s->w;
+    bool surely_there = s->session_stored && w->now.wall_ms < s->sure_until;
+    if (!s->greeted && !s->clean && !surely_there) {
+        subscriber_forget(s); /* it never got the CONNACK that may have said so */
+        s->forgotten = true;
+    }
     s->greeted = false;
     world_trace(w, "subscriber %u left", s->number);
     sl_buf_fini(&s->rx);
@@ -214,7 +226,11 @@ static void send_ask(struct subscriber *s, const struct asked *a)
     for (uint32_t i = 0; i < a->n; i++)
         world_trace(s->w, "subscriber %u %s %s QoS %u (%u)", s->number, a->unsubscribe ? "unsubscribes" : "subscribes", subscriber_filters[a->filters[i]], a->qos[i], a->packet_id);
     for (uint32_t i = 0; i < a->n; i++)
-        list[i] = (struct mqtt_filter){ .filter = sl_str(subscriber_filters[a->filters[i]]), .qos = a->unsubscribe ? 0 : a->qos[i], .retain_handling = (uint8_t)(s->v5 ? a->filters[0] % 3 : 0) };
+        list[i] = (struct mqtt_filter){
+            .filter = sl_str(subscriber_filters[a->filters[i]]),
+            .qos = a->unsubscribe ? 0 : a->qos[i],
+            .retain_handling = (uint8_t)(s->v5 ? a->filters[0] % 3 : 0),
+        };
     struct mqtt_filters p = { .packet_id = a->packet_id, .list = list, .n = a->n };
     uint32_t id = a->filters[0] + 1u;
     mqtt_props_init(&p.props);
@@ -251,6 +267,17 @@ static void subscribe(struct subscriber *s)
 
 /* ---- steps ---- */
 
+/* Whatever waits for the disk or for room, this is answered at once. */
+static void ping(struct subscriber *s)
+{
+    struct sl_buf out = { 0 };
+    if (s->slow || !hub_client_reading(s->client))
+        return;
+    s->pings++;
+    subscriber_must(s, mqtt_encode_ping(&out, MQTT_PINGREQ));
+    subscriber_send(s, &out);
+}
+
 void subscriber_step(struct subscriber *s)
 {
     struct world *w = s->w;
@@ -274,6 +301,8 @@ void subscriber_step(struct subscriber *s)
             subscriber_read(&s->peer, s->client);
     } else if (r < 34) {
         subscribe(s);
+    } else if (r < 38) {
+        ping(s);
     } else if (!s->lazy) {
         subscriber_answer(s, 1 + pick(w, 6));
     }
@@ -282,10 +311,36 @@ void subscriber_step(struct subscriber *s)
 void subscriber_finish(struct subscriber *s)
 {
     s->slow = s->lazy = false;
+    if (s->ghost != NULL)
+        hub_client_closed(s->ghost);
+    s->ghost = NULL;
     if (s->client == NULL && (s->persistent || s->w->step % 8 == 0))
         connect_subscriber(s);
     if (s->client != NULL)
         subscriber_read(&s->peer, s->client);
     if (s->client != NULL && s->greeted)
         subscriber_answer(s, UINT32_MAX);
+}
+
+void subscribers_probe(struct world *w)
+{
+    struct subscriber *s = &w->subscribers[0];
+    if (s->client != NULL)
+        subscriber_lost(s);
+    s->persistent = s->lasting = false;
+    s->v5 = true;
+    s->may = ORDINARY;
+    memset(s->retained, 0xFF, sizeof s->retained);
+    connect_subscriber(s);
+}
+
+void subscribers_probe_all(struct world *w)
+{
+    struct subscriber *s = &w->subscribers[0];
+    if (!s->greeted)
+        world_fail(w, "%s", "a new client is not greeted");
+    struct asked a = { .packet_id = 1, .n = 1, .filters = { 0 }, .qos = { 2 } }; /* with retain handling 0 */
+    s->asked[0] = a;
+    change(s, &a);
+    send_ask(s, &a);
 }

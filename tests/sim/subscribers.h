@@ -67,6 +67,8 @@ struct subscriber {
     uint32_t unanswered;       /* on this connection */
     uint32_t connection;
     uint64_t came, owed, resent;
+    uint32_t pings;            /* unanswered */
+    uint32_t retained[SIM_TOPICS]; /* the probe's: what came as retained */
     uint16_t next_packet_id;
     struct subscription_of subs[SIM_FILTERS];
     struct asked asked[SIM_ASKED];
@@ -90,6 +92,9 @@ void subscriber_must(const struct subscriber *s, int err);
 /* Its session is known to be no more: nothing of it counts. */
 void subscriber_forget(struct subscriber *s);
 void subscribers_free(struct world *w);
+/* At the end somebody new subscribes to everything. */
+void subscribers_probe(struct world *w);
+void subscribers_probe_all(struct world *w);
 
 /* ---- subscriber_reads.c ---- */
 void subscriber_read(struct peer *peer, struct hub_client *c);
@@ -117,6 +122,12 @@ void law_waits_or_came(const struct world *w, uint32_t uid);
 /* Deliveries that this hub has dropped at limits. */
 uint64_t laws_dropped(const struct world *w);
 void laws_of_subscribers_after_step(struct world *w);
+/* When all is flushed: the last of each topic is on the disk. */
+void laws_of_retained(const struct world *w);
+/* What the disk has for this topic; SIM_NO_UID: nothing. */
+uint32_t laws_retained(const struct world *w, uint8_t topic);
+/* The probe got exactly what the disk has. */
+void laws_of_probe(const struct subscriber *s);
 void laws_of_subscribers_at_end(struct world *w);
 /* The subscriber whose session that is on the disk; SIM_SUBSCRIBERS: nobody's. */
 uint32_t subscriber_of_session(const struct world *w, uint64_t session);
