@@ -122,7 +122,8 @@ static void call_deliver(struct harness *h, const char *line)
 {
     static const char *const words[] = {
         [PROTO_SENT] = "SENT\n", [PROTO_TOO_LARGE] = "TOO_LARGE\n", [PROTO_ENDED] = "ENDED\n"};
-    struct call c = {.parts = {.id = 1, .protocol = MESSAGE_MQTT5, .priority = 4}};
+    static uint64_t last_id; /* as the hub gives them: never one twice */
+    struct call c = {.parts = {.id = ++last_id, .protocol = MESSAGE_MQTT5, .priority = 4}};
     snprintf(c.text, sizeof c.text, "%s", line);
     for (char *word = strtok(c.text, " \n"); word != NULL; word = strtok(NULL, " \n"))
         take_word(&c, word);
