@@ -3,6 +3,18 @@
  * is retained and what $SYS says now. */
 #include "hub_internal.h"
 
+/* Each level of a filter is a node of the tree, so that a filter of slashes
+ * alone would cost 40 times its bytes; who means something has fewer levels. */
+#define LEVELS_MAX 200u
+
+static bool too_deep(struct sl_bytes filter)
+{
+    size_t levels = 1;
+    for (size_t i = 0; i < filter.n; i++)
+        levels += filter.p[i] == '/';
+    return levels > LEVELS_MAX;
+}
+
 static void record_subscription(struct hub *h, const struct session *s, const struct proto_filter *f, uint32_t id, uint32_t number)
 {
     struct batch_op *op = record(h, BATCH_SUBSCRIPTION);
@@ -20,6 +32,8 @@ static void record_subscription(struct hub *h, const struct session *s, const st
 
 static enum proto_grant subscribe(struct hub *h, struct session *s, const struct proto_filter *f, uint32_t id, bool *existed)
 {
+    if (too_deep(f->filter))
+        return PROTO_GRANT_QUOTA;
     struct subscription_options o = { .qos = f->qos, .no_local = f->no_local, .retain_as_published = f->retain_as_published, .id = id };
     uint32_t number = subscriptions_add(h->subscriptions, s, f->group, f->filter, &o, 0, existed);
     bool full = s->n_subscriptions > h->cfg.subscribers.subscriptions || hub_memory_bytes(h) >= h->cfg.memory_bytes;

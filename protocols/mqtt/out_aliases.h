@@ -8,9 +8,9 @@
 
 /* As many as one connection gets, whatever its client would take. */
 #define MQTT_OUT_ALIASES_MAX 32u
-/* Telling an alias costs three bytes, and so does using it: a shorter topic
- * would not have saved a byte when it is used for the first time. */
-#define MQTT_ALIAS_LEAST_TOPIC 7u
+/* Telling an alias costs three bytes, and so does using it: from six bytes of
+ * topic on its first use pays for both. */
+#define MQTT_ALIAS_LEAST_TOPIC 6u
 
 struct mqtt_out_aliases;
 

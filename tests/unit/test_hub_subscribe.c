@@ -58,6 +58,24 @@ static void a_broken_store_takes_no_subscription_of_a_persistent_session(void **
     kit_close(&k);
 }
 
+/* A string may have 65,536 levels, and each would cost a node. */
+static void a_filter_has_200_levels_at_most(void **state)
+{
+    (void)state;
+    static char deep[200];
+    memset(deep, '/', sizeof deep);
+    for (int v5 = 0; v5 < 2; v5++) {
+        struct kit k = { 0 };
+        kit_open(&k);
+        struct kit_client *c = kit_mqtt(&k, v5, "a", 0);
+        (void)kit_log(c);
+        const struct mqtt_filter f[] = { { .filter = sl_bytes_of(deep, 199) }, { .filter = sl_bytes_of(deep, 200) } };
+        kit_subscribe_full(c, f, SL_COUNT(f), 0);
+        assert_string_equal(kit_log(c), v5 ? "SUBACK 0x00 0x97\n" : "SUBACK 0x00 0x80\n");
+        kit_close(&k);
+    }
+}
+
 /* [MQTT-3.8.4-3]: it replaces, and is not counted twice. */
 static void over_the_limit_a_new_filter_is_refused_and_an_old_one_is_not(void **state)
 {
@@ -157,6 +175,7 @@ int main(void)
         cmocka_unit_test(a_session_that_ends_with_its_connection_is_answered_at_once),
         cmocka_unit_test(a_persistent_session_is_answered_when_it_is_stored),
         cmocka_unit_test(a_broken_store_takes_no_subscription_of_a_persistent_session),
+        cmocka_unit_test(a_filter_has_200_levels_at_most),
         cmocka_unit_test(over_the_limit_a_new_filter_is_refused_and_an_old_one_is_not),
         cmocka_unit_test(after_unsubscribe_nothing_new_comes_and_what_is_in_flight_is_finished),
         cmocka_unit_test(retained_messages_follow_as_the_subscription_asks),
