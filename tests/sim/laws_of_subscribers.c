@@ -112,7 +112,7 @@ void law_waits_or_came(const struct world *w, uint32_t uid)
 /* Of one connection's messages for one topic and with one QoS. */
 static void in_order(struct subscriber *s, const struct came *c, const struct uid *u)
 {
-    if (u->connection == 0 || u->sent_again || ((u->got | u->refused) & bit(s)) != 0)
+    if (u->connection == 0 || u->sent_again || u->expiry_ms != 0 || ((u->got | u->refused) & bit(s)) != 0)
         return;
     uint32_t *connection = &s->last[u->device][c->topic][c->qos].connection;
     uint32_t *last = &s->last[u->device][c->topic][c->qos].uid;

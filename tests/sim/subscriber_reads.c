@@ -67,7 +67,7 @@ static bool is_repetition(struct subscriber *s, const struct slot *slot, const s
         return false;
     if (!p->dup)
         world_fail(w, "subscriber %u gets u%08u with packet id %u, which u%08u (QoS %u) still has", s->number, uid, slot->packet_id, slot->uid, slot->qos);
-    if (lost && slot->uid != uid)
+    if (lost && (slot->uid != uid || slot->qos != p->qos))
         return false;
     if (slot->uid != uid || slot->qos != p->qos)
         world_fail(w, "subscriber %u gets u%08u (QoS %u) again as u%08u (QoS %u)", s->number, slot->uid, slot->qos, uid, p->qos);
