@@ -18,7 +18,7 @@ static uint64_t session_end(const struct hub *h, uint32_t expiry_s)
     return expiry_s == UINT32_MAX ? UINT64_MAX : h->now.wall_ms + (uint64_t)expiry_s * 1000;
 }
 
-static void record_session(struct hub *h, const struct session *s)
+void record_session(struct hub *h, const struct session *s)
 {
     struct batch_op *op = record(h, BATCH_SESSION);
     op->id = s->number;

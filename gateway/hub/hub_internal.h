@@ -436,6 +436,8 @@ uint64_t sys_deadline_us(const struct hub *h);
 void sys_send(struct hub *h, struct session *s, const struct proto_filter *f, uint32_t subscription_id);
 
 /* ---- connect.c ---- */
+/* As it stands now. */
+void record_session(struct hub *h, const struct session *s);
 void on_connect(struct hub_client *c, const struct proto_connect *p);
 /* The session that this client's CONNECT ended is gone from the disk. */
 void client_connect_stored(struct hub_client *c, enum proto_result r);

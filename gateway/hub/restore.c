@@ -28,10 +28,10 @@ int hub_restore_session(struct hub *h, uint64_t number, struct sl_bytes record_b
         return err;
     s->expiry_s = b.expiry_s;
     s->persistent = true;
-    uint64_t ends = b.ends_wall_ms;
-    if (ends == UINT64_MAX && b.expiry_s != UINT32_MAX)
-        ends = h->now.wall_ms + (uint64_t)b.expiry_s * 1000; /* it was connected when we died */
-    sessions_leave(h->sessions, s, ends);
+    bool was_connected = b.ends_wall_ms == UINT64_MAX && b.expiry_s != UINT32_MAX;
+    sessions_leave(h->sessions, s, was_connected ? h->now.wall_ms + (uint64_t)b.expiry_s * 1000 : b.ends_wall_ms);
+    if (was_connected)
+        record_session(h, s); /* else its time would begin anew at each start */
     sl_idmap_put(&h->session_numbers, number, s);
     return SL_OK;
 }

@@ -718,8 +718,11 @@ void model_crash(struct model *m)
         }
         for (uint32_t i = s->first; i < s->n; i++)
             want_crashed(m, &s->wants[i]);
-        if (s->open) /* nobody has stored when it ends: its time begins anew */
+        if (s->open) { /* nobody has stored when it ends: its time begins now, and that is stored */
             s->ends_ms = s->expiry_s == UINT32_MAX ? NEVER : m->now_ms + (uint64_t)s->expiry_s * 1000;
+            m->unstored_structure |= s->ends_ms != NEVER;
+        }
+        s->open = false;
         s->will.due_ms = m->now_ms + (uint64_t)s->will.delay_s * 1000;
     }
     for (uint32_t t = 0; t < TOPICS; t++)

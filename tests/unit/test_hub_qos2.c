@@ -97,6 +97,29 @@ static void restored_qos2_id_is_a_duplicate(void **state)
     kit_close(&k);
 }
 
+/* Else a session could outlive its end for ever, by one start after another. */
+static void a_restored_session_s_end_is_recorded_when_it_was_connected(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    start(&k);
+    struct batch_session b = { 60, UINT64_MAX, sl_str("a") };
+    for (uint64_t number = 98; number <= 99; number++) {
+        struct batch_note *note = batch_session_encode(&b);
+        assert_int_equal(hub_restore_session(k.h, number, sl_bytes_of(note->bytes, note->n)), SL_OK);
+        sl_free(note);
+        b = (struct batch_session){ 60, k.now.wall_ms + 1000, sl_str("b") };
+    }
+    kit_turn(&k);
+    assert_string_equal(kit_records(&k), "SESSION ");
+    const struct batch_op *op = &k.pending->ops[0];
+    assert_int_equal(op->id, 98);
+    assert_int_equal(batch_session_decode(sl_bytes_of(op->note->bytes, op->note->n), &b), SL_OK);
+    assert_int_equal(b.ends_wall_ms, k.now.wall_ms + 60000);
+    kit_settle(&k);
+    kit_close(&k);
+}
+
 static void an_unknown_id_is_released_with_0x92(void **state)
 {
     (void)state;
@@ -182,6 +205,7 @@ int main(void)
         cmocka_unit_test(the_id_of_a_lasting_session_is_stored_with_the_message),
         cmocka_unit_test(duplicate_qos2_waits_for_the_first),
         cmocka_unit_test(restored_qos2_id_is_a_duplicate),
+        cmocka_unit_test(a_restored_session_s_end_is_recorded_when_it_was_connected),
         cmocka_unit_test(an_unknown_id_is_released_with_0x92),
         cmocka_unit_test(a_refused_qos2_id_may_be_used_again),
         cmocka_unit_test(an_acknowledged_qos1_id_is_a_new_message),
