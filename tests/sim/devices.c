@@ -132,7 +132,7 @@ static void forgo_will(struct device *d)
 {
     if (d->delayed_will == SIM_NO_UID)
         return;
-    if (!d->clean)
+    if (!d->clean && d->w->ticked_ms < d->delayed_until)
         d->w->uids[d->delayed_will].promised = false;
     bool in_time = !d->clean && d->left_boot == d->w->boot && d->w->now.mono_ms < d->delayed_until;
     if (!in_time)
@@ -397,6 +397,13 @@ void device_lost(struct device *d)
     if (will != SIM_NO_UID)
         leave_will(d, will);
     laws_on_loss(d->w, c, will);
+}
+
+/* The delay begins anew (decision 42). */
+void device_restored(struct device *d)
+{
+    if (d->delayed_will != SIM_NO_UID)
+        d->delayed_until = d->w->now.mono_ms + (uint64_t)d->w->uids[d->delayed_will].will_delay_s * 1000;
 }
 
 void device_gone(struct device *d)

@@ -94,11 +94,28 @@ static bool has_ended(const struct world *w, const struct uid *u)
     return u->absolute_end ? w->latest_wall >= u->ends_at : w->latest_steady >= u->first_sent + u->expiry_ms;
 }
 
+/* What waits for a passing session is in memory only. */
+static bool a_member_may_have(const struct world *w, const struct uid *u, uint32_t g)
+{
+    for (uint32_t i = 0; i < SIM_SUBSCRIBERS; i++) {
+        const struct subscriber *s = &w->subscribers[i];
+        if (s->subs[SIM_GROUPED + g].since && (u->waits[i] > 0 || !s->lasting))
+            return true;
+    }
+    return false;
+}
+
 void law_waits_or_came(const struct world *w, uint32_t uid)
 {
     const struct uid *u = &w->uids[uid];
     uint8_t missing = u->due & (uint8_t)~(u->got | u->refused);
-    if (missing == 0 || w->tight || has_ended(w, u))
+    if (w->tight || has_ended(w, u))
+        return;
+    for (uint32_t g = 0; g < SIM_GROUPS && u->refused == 0; g++) {
+        if ((u->due_group & 1u << g) != 0 && u->group_got[g] == 0 && !a_member_may_have(w, u, g))
+            world_fail(w, "u%08u (QoS %u) is acknowledged, and no member of shared subscription g%u has it", uid, u->qos, g);
+    }
+    if (missing == 0)
         return;
     for (uint32_t i = 0; i < SIM_SUBSCRIBERS; i++) {
         const struct subscriber *s = &w->subscribers[i];

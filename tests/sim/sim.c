@@ -78,6 +78,7 @@ void turn(struct world *w)
     hub_lease(w->hub);
     hub_end(w->hub);
     read_output(w);
+    w->ticked_ms = w->now.mono_ms;
 }
 
 /* ---- making ---- */
@@ -162,6 +163,8 @@ static void boot(struct world *w)
         }
     }
     disk_restore(w);
+    for (uint32_t i = 0; i < SIM_DEVICES; i++)
+        device_restored(&w->devices[i]);
 }
 
 /* After a crash attempts may be fewer than charged (their record was not

@@ -153,6 +153,7 @@ struct world {
     struct sl_clock clock;
     struct sl_now now;
     uint64_t mono_us, wall_ms;
+    uint64_t ticked_ms; /* mono: timers that were due then have run */
     uint64_t latest_steady, latest_wall; /* the highest ever: what could have ended by time */
     struct hub *hub;
     struct hub_listener mqtt, stomp;
@@ -235,6 +236,7 @@ void disk_records_free(struct disk_records *r);
 void device_step(struct world *w, struct device *d);
 void device_read(struct peer *peer, struct hub_client *c);
 void device_lost(struct device *d);   /* its connection broke */
+void device_restored(struct device *d); /* a new boot has read what there is */
 void device_gone(struct device *d);   /* all its connections */
 void device_sessions_written(struct world *w); /* nobody is connected, and the disk has it all */
 void device_send(struct device *d, struct sl_buf *out); /* takes the buffer */
