@@ -449,6 +449,8 @@ static void say_goodbye(struct device *d)
 void device_step(struct world *w, struct device *d)
 {
     if (d->client == NULL) {
+        if (d->delayed_will != SIM_NO_UID && chance(w, 80))
+            return; /* else it would be taken back each time */
         if (d->stomp)
             stomp_connect(d);
         else

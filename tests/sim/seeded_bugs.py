@@ -306,7 +306,7 @@ BUGS = [
     ("a clear is not recorded", "gateway/hub/retained.c",
      "    if (old != NULL)\n        drop(h, old);\n    if (removes) {",
      "    if (old != NULL && !removes)\n        drop(h, old);\n    if (removes) {",
-     "a later one is acknowledged"),
+     "a later one is acknowledged|a new subscriber gets"),
     ("a new subscriber does not get all that is retained", "gateway/hub/retained_feed.c",
      "        if (m != NULL)\n            send_one(h, s, f, m);\n    }\n    if (all != NULL && all->first",
      "        if (m != NULL && i != 2)\n            send_one(h, s, f, m);\n    }\n    if (all != NULL && all->first",
