@@ -94,12 +94,13 @@ static bool has_ended(const struct world *w, const struct uid *u)
     return u->absolute_end ? w->latest_wall >= u->ends_at : w->latest_steady >= u->first_sent + u->expiry_ms;
 }
 
-/* What waits for a passing session is in memory only. */
+/* What waits for a passing session is in memory only; a session that its client has
+ * forgotten may be a member still. */
 static bool a_member_may_have(const struct world *w, const struct uid *u, uint32_t g)
 {
     for (uint32_t i = 0; i < SIM_SUBSCRIBERS; i++) {
         const struct subscriber *s = &w->subscribers[i];
-        if (s->subs[SIM_GROUPED + g].since && (u->waits[i] > 0 || !s->lasting))
+        if (u->waits[i] > 0 || (s->subs[SIM_GROUPED + g].since && !s->lasting))
             return true;
     }
     return false;
