@@ -122,7 +122,7 @@ static const struct config_key keys[] = {
     { "queues.*.retry.factor", REAL(Q, retry.factor), RANGE(1, 100), DEF("2"), .doc = "longer each time by" },
     { "queues.*.retry.max", TIME(Q, retry.max_ms), RANGE(0, YEAR), DEF("\"5m\""), .doc = "never longer than" },
     { "queues.*.retry.jitter", REAL(Q, retry.jitter), RANGE(0, 1), DEF("0.2"), .doc = "varied by this share" },
-    { "queues.*.ack_timeout", TIME(Q, ack_timeout_ms), .flags = KEY_LATER, RANGE(100, YEAR), DEF("\"30s\""), .doc = "for consumers that are not the gateway's own processes" },
+    { "queues.*.ack_timeout", TIME(Q, ack_timeout_ms), RANGE(100, YEAR), DEF("\"30s\""), .doc = "for consumers that are not the gateway's own processes" },
     { "queues.*.ttl", TIME(Q, ttl_ms), RANGE(0, 100 * YEAR), DEF("\"0s\""), .doc = "messages older than this expire; 0s: never" },
     { "queues.*.reject_grace", TIME(Q, reject_grace_ms), RANGE(0, HOUR), DEF("\"1s\""), .doc = "from a refused 3.1.1 publish to the end of its connection" },
     { "queues.*.dead", KEY_OBJECT, .doc = "dead letters" },

@@ -137,6 +137,15 @@ static void on_control(struct hub_client *c, const struct proto_event *ev)
     case PROTO_SETTLE:
         on_settle(c, &ev->u.settle);
         break;
+    case PROTO_CONSUME:
+        on_consume(c, ev->token, &ev->u.consume);
+        break;
+    case PROTO_CANCEL:
+        on_cancel(c, ev->token, ev->u.consumer);
+        break;
+    case PROTO_ACKNOWLEDGE:
+        on_acknowledge(c, ev->token, &ev->u.acknowledge);
+        break;
     case PROTO_BEGIN:
         on_begin(c, ev->u.transaction);
         break;

@@ -133,7 +133,7 @@ void client_connect_stored(struct hub_client *c, enum proto_result r)
         return;
     enum proto_connect_result result = r == PROTO_ACCEPTED ? PROTO_CONNECT_OK : PROTO_CONNECT_UNAVAILABLE;
     struct sl_bytes id = c->session != NULL ? c->session->client_id : SL_BYTES_NONE;
-    answer_connect(c, &(struct proto_connected){ result, false, id });
+    answer_connect(c, &(struct proto_connected){ .result = result, .client_id = id });
     c->stirred = true;
 }
 
@@ -178,7 +178,7 @@ void on_connect(struct hub_client *c, const struct proto_connect *p)
     if (c->connected && opened.wait)
         await_connect(c);
     else
-        answer_connect(c, &(struct proto_connected){ result, opened.present, id });
+        answer_connect(c, &(struct proto_connected){ .result = result, .session_present = opened.present, .client_id = id });
 }
 
 void on_disconnect(struct hub_client *c, const struct proto_disconnect *d)

@@ -7,7 +7,7 @@ uint64_t hub_consumer_add(struct hub *h, const struct hub_consumer_config *cfg)
     SL_ASSERT(cfg->queue < h->n_queues);
     struct hub_consumer *hc = SL_NEW(struct hub_consumer);
     *hc = (struct hub_consumer){ .id = ++h->next_consumer, .queue = cfg->queue, .ops = cfg->ops, .arg = cfg->arg };
-    struct queue_consumer_config qc = { cfg->prefetch, cfg->concurrency, cfg->time_limit_ms, hc };
+    struct queue_consumer_config qc = { .prefetch = cfg->prefetch, .concurrency = cfg->concurrency, .fixed_credit = cfg->fixed_credit, .time_limit_ms = cfg->time_limit_ms, .arg = hc };
     hc->slot = queue_consumer_add(h->queues[cfg->queue].q, &qc);
     sl_idmap_put(&h->consumers, hc->id, hc);
     hub_heat(h, cfg->queue);

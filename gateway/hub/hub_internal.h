@@ -18,6 +18,7 @@
 #include "route/route.h"
 #include "route/sessions.h"
 #include "route/subscriptions.h"
+#include "route/unacked.h"
 
 /* A queue as the hub sees it. */
 struct hub_queue {
@@ -49,8 +50,17 @@ struct offer_item {
     const struct route_set *to;
 };
 
+/* An answer to a delivery that waits for its transaction; the delivery is claimed. */
+struct offer_answer {
+    uint32_t consumer;      /* the client's number for it */
+    uint64_t delivery;
+    struct queue_answer verb;
+    char *reason;           /* owned; NULL: none */
+};
+
 /* What a producer offers as one: a publish, or a transaction of several. All
- * of it enters its queues, or none (decision 9). */
+ * of it enters its queues, or none (decision 9); the answers of a transaction
+ * are given when its messages enter, in the same batch. */
 struct offer {
     uint32_t token;
     uint8_t qos;
@@ -59,6 +69,8 @@ struct offer {
     uint32_t n;
     struct offer_item *items; /* n > 1: owned array; else &one */
     struct offer_item one;
+    uint32_t n_answers;
+    struct offer_answer *answers; /* owned */
 };
 
 /* An offer that waits for room (decision 16). */
@@ -86,12 +98,14 @@ struct partial {
     struct hub_client *prev, *next; /* list of the clients that have one */
 };
 
-/* STOMP: messages of an open transaction. */
+/* STOMP: what an open transaction holds. */
 struct transaction {
     struct transaction *next;
     uint32_t n, cap;
+    uint32_t n_answers, cap_answers;
     uint64_t bytes;
     struct offer_item *items;
+    struct offer_answer *answers;
     uint32_t name_bytes;
     char name[];
 };
@@ -100,6 +114,19 @@ struct transaction {
 struct client_names {
     uint32_t id_bytes, user_bytes;
     uint8_t text[]; /* one after the other */
+};
+
+/* One STOMP subscription: to a topic, with an anonymous session, or a consumer of a queue. */
+struct client_consumer {
+    struct client_consumer *next; /* the client's, newest first */
+    struct hub_client *client;
+    uint32_t number;              /* the client's name for it */
+    uint8_t mode;                 /* enum proto_ack_mode */
+    uint32_t credit;
+    struct unacked unacked;       /* lease: the queue's; of a topic 0, nothing is kept of what was sent */
+    struct session *session;      /* of a topic; else NULL */
+    uint64_t consumer;            /* of a queue: hub_consumer's handle; 0 */
+    bool paused;                  /* of a queue: its connection's output is full */
 };
 
 /* Most are idle: what only some need, or only at times, is allocated then. */
@@ -112,6 +139,7 @@ struct hub_client {
     struct session *session;     /* MQTT; NULL after a takeover */
     struct client_names *names;  /* NULL: none */
     struct transaction *transactions;
+    struct client_consumer *consumers; /* STOMP */
     struct client_park *parked;  /* NULL: nothing is */
     struct partial *partial;     /* NULL: none */
     struct sl_timer timer;
@@ -130,7 +158,7 @@ struct hub_client {
 };
 
 /* Memory is asked of malloc in steps of 16 bytes less 8; nearly every IPv4 peer has 16. */
-_Static_assert(sizeof(struct hub_client) <= 128, "an idle connection is small");
+_Static_assert(sizeof(struct hub_client) <= 136, "an idle connection is small");
 
 struct hub_consumer {
     uint64_t id;
@@ -348,6 +376,30 @@ void transactions_free(struct hub_client *c);
 /* ---- subscribe.c ---- */
 void on_subscribe(struct hub_client *c, uint32_t token, const struct proto_filters *f);
 void on_unsubscribe(struct hub_client *c, uint32_t token, const struct proto_filters *f);
+
+/* ---- consume.c: STOMP's consumers ---- */
+void on_consume(struct hub_client *c, uint32_t token, const struct proto_consume *p);
+void on_cancel(struct hub_client *c, uint32_t token, uint32_t consumer);
+struct client_consumer *client_consumer(const struct hub_client *c, uint32_t number);
+/* A message for a topic's consumer: into its output, or its outbox; who is too slow for that is
+ * told so and let go. */
+void consumer_offer(struct hub *h, struct client_consumer *cc, const struct outbox_item *it);
+/* Its output has room, or it has credit: what waits goes out, its queues go on. */
+void consumers_turn(struct hub *h, struct hub_client *c);
+/* The connection ends, or is about to: leases go back at once. NULL: nobody is charged. */
+void consumers_lose(struct hub_client *c, const struct hub_loss *loss);
+/* It is gone. */
+void consumers_free(struct hub_client *c);
+
+/* ---- acknowledge.c ---- */
+void on_acknowledge(struct hub_client *c, uint32_t token, const struct proto_acknowledge *p);
+/* All deliveries that a transaction has answered are still this client's. */
+bool answers_hold(const struct hub_client *c, const struct offer_answer *v, uint32_t n);
+/* Gives the answers; `bound`: messages enter in the same batch, and neither goes without the other. */
+void answers_give(struct hub_client *c, const struct offer_answer *v, uint32_t n, bool bound);
+/* ABORT, or a COMMIT that was refused: the deliveries are unanswered again. c may be NULL (the
+ * connection is gone, and they with it). Frees what `v` holds, not `v`. */
+void answers_drop(struct hub_client *c, struct offer_answer *v, uint32_t n);
 
 /* ---- fanout.c: from a message to those who listen ---- */
 /* Would anybody take it? */

@@ -118,6 +118,7 @@ static struct queue_config queue_config_of(const struct config_queue *q, uint32_
         .ttl_ms = q->ttl_ms,
         .dead_max_messages = q->dead.max_messages,
         .dead_ttl_ms = q->dead.ttl_ms,
+        .ack_timeout_ms = q->ack_timeout_ms,
     };
 }
 

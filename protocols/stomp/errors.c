@@ -113,6 +113,14 @@ static const struct error_text errors[STOMP_NERRORS] = {
       "The server has reached its memory limit."),
     E(STOMP_E_EARLY_DATA, "frame too large", 0, "early_data",
       "Too much was sent before CONNECTED."),
+    E(STOMP_E_DELIVERY_UNKNOWN, "unknown delivery", 0, "unknown_delivery",
+      "No message was given under this id."),
+    E(STOMP_E_TRANSACTION_STALE, "transaction failed", 0, "stale_transaction",
+      "The transaction acknowledges a message that is no longer this client's. Nothing of it was done."),
+    E(STOMP_E_SLOW, "slow consumer", 5, "slow_consumer",
+      "Messages came faster than they were read or acknowledged, and too many wait."),
+    E(STOMP_E_ACK_TIMEOUT, "acknowledgement timeout", 0, "ack_timeout",
+      "A message was neither acknowledged nor extended in time."),
 };
 #undef E
 

@@ -223,6 +223,12 @@ static void answer(struct proto_session *p, uint32_t token, enum proto_result r,
     case PROTO_REFUSED_STORE:
         stomp_fail_answer(s, STOMP_E_STORE, token);
         return;
+    case PROTO_REFUSED_DELIVERY:
+        stomp_fail_answer(s, STOMP_E_DELIVERY_UNKNOWN, token);
+        return;
+    case PROTO_REFUSED_TRANSACTION:
+        stomp_fail_answer(s, STOMP_E_TRANSACTION_STALE, token);
+        return;
     }
 }
 
@@ -232,6 +238,7 @@ static void say_goodbye(struct proto_session *p, enum proto_bye why)
         [PROTO_BYE_TAKEOVER] = STOMP_E_TAKEOVER, [PROTO_BYE_SHUTDOWN] = STOMP_E_SHUTDOWN,
         [PROTO_BYE_ADMIN] = STOMP_E_ADMIN,       [PROTO_BYE_QUOTA] = STOMP_E_MEMORY,
         [PROTO_BYE_STORE] = STOMP_E_STORE,       [PROTO_BYE_PROTOCOL] = STOMP_E_ADMIN,
+        [PROTO_BYE_SLOW] = STOMP_E_SLOW,         [PROTO_BYE_ACK_TIMEOUT] = STOMP_E_ACK_TIMEOUT,
     };
     SL_ASSERT((size_t)why < SL_COUNT(errors));
     stomp_fail(of(p), errors[why], SL_BYTES_NONE, NULL);

@@ -54,7 +54,7 @@ static const struct hub_consumer_ops ops = { on_deliver, on_overdue };
 
 void worker_start(struct world *w, struct worker *k)
 {
-    struct hub_consumer_config cfg = { k->queue, k->prefetch, k->concurrency, k->limit_ms, &ops, k };
+    struct hub_consumer_config cfg = { .queue = k->queue, .prefetch = k->prefetch, .concurrency = k->concurrency, .time_limit_ms = k->limit_ms, .ops = &ops, .arg = k };
     k->n = 0;
     k->overdue = false;
     k->consumer = hub_consumer_add(w->hub, &cfg);

@@ -454,7 +454,7 @@ struct kit_worker *kit_worker(struct kit *k, uint32_t n, uint32_t queue)
     static const struct hub_consumer_ops ops = { on_deliver, on_overdue };
     struct kit_worker *w = &k->workers[n];
     w->k = k;
-    w->consumer = hub_consumer_add(k->h, &(struct hub_consumer_config){ queue, KIT_HELD, KIT_HELD, 0, &ops, w });
+    w->consumer = hub_consumer_add(k->h, &(struct hub_consumer_config){ .queue = queue, .prefetch = KIT_HELD, .concurrency = KIT_HELD, .ops = &ops, .arg = w });
     kit_turn(k);
     return w;
 }

@@ -241,7 +241,7 @@ static void work(struct world *w)
 {
     static const struct hub_consumer_ops ops = { on_deliver, on_overdue };
     begin(w);
-    w->worker = hub_consumer_add(w->hub, &(struct hub_consumer_config){ 0, 1, 1, 0, &ops, w });
+    w->worker = hub_consumer_add(w->hub, &(struct hub_consumer_config){ .prefetch = 1, .concurrency = 1, .ops = &ops, .arg = w });
     end_turn(w);
 }
 

@@ -56,6 +56,15 @@ static void log_event(struct harness *h, const struct proto_event *ev)
     case PROTO_PUBLISH:
         log_publish(h, &ev->u.publish);
         break;
+    case PROTO_CONSUME:
+        say(h, "CONSUME");
+        break;
+    case PROTO_CANCEL:
+        say(h, "CANCEL");
+        break;
+    case PROTO_ACKNOWLEDGE:
+        say(h, "ACKNOWLEDGE");
+        break;
     case PROTO_BEGIN:
         say(h, "BEGIN");
         note(h, "tx", ev->u.transaction);

@@ -34,6 +34,7 @@ enum message_flag {
     MESSAGE_PAYLOAD_BYTES = 16,    /* the same, 0: it was said, not left out */
     MESSAGE_EMPTY_CONTENT_TYPE = 32, /* was said too, as was an */
     MESSAGE_EMPTY_CORRELATION = 64,
+    MESSAGE_TO_QUEUE = 128,        /* it was sent to the queue that its topic names; no route was asked */
 };
 
 struct message_header {

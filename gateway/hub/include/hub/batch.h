@@ -50,7 +50,10 @@ struct batch_note {
 struct batch_op {
     uint8_t kind;       /* enum batch_kind */
     uint8_t state;      /* enum queue_state */
-    uint16_t packet_id;
+    union {
+        uint16_t packet_id;
+        bool bound;     /* UPDATE, SETTLE, BODY_DROP of a transaction that also takes messages in: it stays in their batch, whatever it frees */
+    };
     union {
         uint32_t queue;  /* queue_config.number */
         uint32_t number; /* of a subscription within its session */

@@ -163,6 +163,7 @@ struct hub_consumer_ops {
 struct hub_consumer_config {
     uint32_t queue; /* the hub's index */
     uint32_t prefetch, concurrency;
+    bool fixed_credit;
     uint64_t time_limit_ms;
     const struct hub_consumer_ops *ops;
     void *arg;

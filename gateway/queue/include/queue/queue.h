@@ -39,6 +39,7 @@ struct queue_config {
     double retry_factor, retry_jitter; /* delay × (1 ± jitter) */
     uint64_t ttl_ms;                   /* 0: none */
     uint64_t dead_max_messages, dead_ttl_ms;
+    uint64_t ack_timeout_ms;           /* for the caller: the time limit of consumers that are not its own processes */
 };
 
 /* Why an attempt failed or a delivery came back; names are what operators see. */
@@ -145,6 +146,7 @@ void queue_restore(struct queue *q, const struct queue_restored *r, const struct
 struct queue_consumer_config {
     uint32_t prefetch;      /* ceiling of unanswered deliveries */
     uint32_t concurrency;   /* the first n unanswered are started */
+    bool fixed_credit;      /* it always has all of its prefetch: it may answer only when it has several */
     uint64_t time_limit_ms; /* of a started delivery; 0: none */
     void *arg;              /* the caller's, given back with each delivery */
 };
@@ -153,6 +155,8 @@ struct queue_consumer_config {
 uint32_t queue_consumer_add(struct queue *q, const struct queue_consumer_config *cfg);
 /* No more deliveries to it; what it holds it may still answer. */
 void queue_consumer_stop(struct queue *q, uint32_t consumer);
+/* It gets nothing while it is paused, whatever its credit: its output is full. */
+void queue_consumer_pause(struct queue *q, uint32_t consumer, bool paused);
 uint32_t queue_consumer_unanswered(const struct queue *q, uint32_t consumer);
 /* Estimated time until it has answered all it holds, from its measured service
  * time; UINT64_MAX while nothing is known. The commit policy asks. */

@@ -17,9 +17,13 @@ struct session {
     uint64_t ends_wall_ms; /* while absent; UINT64_MAX: never */
     uint32_t expiry_s;     /* UINT32_MAX: never */
     bool persistent;
+    bool anonymous;        /* of a consumer: no client id, and not one of those that are counted */
     struct sl_bytes client_id; /* owned */
     void *client;              /* the holder, while there is one; the caller's */
-    struct will *will;         /* NULL: none; the caller's */
+    union {                    /* NULL: none; the caller's */
+        struct will *will;
+        struct client_consumer *consumer; /* anonymous */
+    };
     struct outbox *outbox;     /* NULL: nothing waits; the caller's (route/outbox.h) */
     uint32_t first_subscription, n_subscriptions; /* route/subscriptions.h */
     uint16_t *ids;             /* sorted inbound QoS 2 ids */
@@ -38,6 +42,9 @@ struct session *sessions_find(struct sessions *t, struct sl_bytes client_id);
 /* Copies the id. SL_EFULL at the limit; SL_EEXIST. */
 SL_CHECK int sessions_add(struct sessions *t, struct sl_bytes client_id, uint64_t number,
                           struct session **out);
+/* For a subscription that has an outbox of its own and ends with its connection: it
+ * has a slot, and is not found by name, counted, limited or iterated over. */
+struct session *sessions_add_anonymous(struct sessions *t, uint64_t number, uint64_t holder) SL_CHECK;
 /* Its subscriptions and its outbox are gone already. */
 void sessions_remove(struct sessions *t, struct session *s);
 /* By a slot that a session had. NULL: it is nobody's now. It may have been given

@@ -51,11 +51,14 @@ enum proto_event_kind {
     PROTO_RELEASE,    /* MQTT PUBREL: the QoS 2 id may be forgotten; answer owed */
     PROTO_SUBSCRIBE,  /* answer it with granted() before pulling further, then, when that is stored, with answer() */
     PROTO_UNSUBSCRIBE,/* the same */
-    PROTO_SETTLE,     /* the client's answer to a delivery; no answer owed */
+    PROTO_SETTLE,     /* MQTT: the client's answer to a delivery; no answer owed */
+    PROTO_CONSUME,    /* STOMP SUBSCRIBE; answer it, refused or not, before pulling further */
+    PROTO_CANCEL,     /* STOMP UNSUBSCRIBE; answer owed when token is set */
+    PROTO_ACKNOWLEDGE,/* STOMP ACK and NACK; answer owed when token is set, a refusal is told in any case */
     PROTO_BEGIN,      /* STOMP transactions; no answer owed unless token is set */
     PROTO_COMMIT,
     PROTO_ABORT,
-    PROTO_DISCONNECT, /* the client said goodbye in order; a close follows */
+    PROTO_DISCONNECT, /* the client said goodbye in order; a close follows, after the answer when token is set */
     PROTO_CLOSE,      /* nothing more will be read: write the output, then close (decision 40) */
 };
 
@@ -130,6 +133,44 @@ struct proto_settle {
     bool refused;                /* a reason of 0x80 or above: the delivery is over and the message dropped */
 };
 
+/* ---- STOMP: consumers ---- */
+
+/* Topics under it are reply destinations: `$temp/KEY/NAME`, the key being the
+ * connection's. Who knows one may publish there; nobody else subscribes. */
+#define PROTO_REPLY_ROOT "$temp"
+
+enum proto_ack_mode {
+    PROTO_ACK_AUTO, /* given is taken: at most once */
+    PROTO_ACK_UP_TO,/* `client`: an answer counts for all deliveries up to the one it names */
+    PROTO_ACK_EACH, /* `client-individual` */
+};
+
+struct proto_consume {
+    uint32_t consumer;       /* the session's number for it: 1, 2, 3 …, never given again on this connection */
+    bool from_queue;         /* `source` is a queue's name; else a topic filter, valid */
+    bool own_reply;          /* `source` is a reply destination of this very connection */
+    struct sl_bytes source;
+    enum proto_ack_mode mode;
+    uint32_t credit;         /* deliveries that may be unanswered at once; 0: the server's choice */
+};
+
+enum proto_verdict {
+    PROTO_ACK,
+    PROTO_NACK,   /* a failed attempt */
+    PROTO_DEAD,   /* straight to the dead letters */
+    PROTO_EXTEND, /* not answered yet: its time begins anew; never in a transaction */
+};
+
+struct proto_acknowledge {
+    uint32_t consumer;
+    uint64_t delivery;       /* as in proto_delivery; 0: one that was never given */
+    enum proto_verdict verdict;
+    bool has_ms;
+    uint64_t ms;             /* NACK: instead of the backoff; EXTEND: from now */
+    struct sl_bytes reason;  /* NACK, DEAD */
+    struct sl_bytes transaction; /* empty outside one */
+};
+
 struct proto_disconnect {
     bool publish_will;           /* MQTT 5 reason 0x04, or no DISCONNECT at all */
     bool has_expiry;             /* MQTT 5 session expiry changed at DISCONNECT */
@@ -145,14 +186,18 @@ struct proto_event {
         uint16_t packet_id;              /* PROTO_RELEASE */
         struct proto_filters filters;    /* PROTO_SUBSCRIBE, UNSUBSCRIBE */
         struct proto_settle settle;      /* PROTO_SETTLE */
+        struct proto_consume consume;    /* PROTO_CONSUME */
+        uint32_t consumer;               /* PROTO_CANCEL */
+        struct proto_acknowledge acknowledge;
         struct sl_bytes transaction;     /* PROTO_BEGIN, COMMIT, ABORT */
         struct proto_disconnect disconnect;
         const char *reason;              /* PROTO_CLOSE: stable word for the log ("malformed_packet") */
     } u;
 };
 
-/* What became of a PUBLISH, RELEASE or COMMIT; PROTO_ACCEPTED and
- * PROTO_REFUSED_STORE also of a SUBSCRIBE or UNSUBSCRIBE. */
+/* What became of a PUBLISH, RELEASE or COMMIT, of a CONSUME, CANCEL,
+ * ACKNOWLEDGE or DISCONNECT; PROTO_ACCEPTED and PROTO_REFUSED_STORE also of a
+ * SUBSCRIBE or UNSUBSCRIBE. */
 enum proto_result {
     PROTO_ACCEPTED,
     PROTO_NO_TAKER,      /* accepted by nobody: MQTT 5 0x10, else success */
@@ -161,6 +206,8 @@ enum proto_result {
     PROTO_REFUSED_DENIED,/* 0x87; 3.1.1 closes; STOMP ERROR */
     PROTO_REFUSED_TARGET,/* the topic or queue cannot be published to: MQTT 5 0x90; 3.1.1 closes; STOMP ERROR */
     PROTO_REFUSED_STORE, /* the store is broken: 0x83 / closes after grace / ERROR with retry-after */
+    PROTO_REFUSED_DELIVERY,    /* ACKNOWLEDGE: no such delivery was ever given */
+    PROTO_REFUSED_TRANSACTION, /* COMMIT: it answers a delivery that is over, and so does nothing */
 };
 
 enum proto_connect_result {
@@ -176,6 +223,7 @@ struct proto_connected {
     enum proto_connect_result result;
     bool session_present;
     struct sl_bytes client_id;     /* the id in force; told to the client if it had none */
+    uint64_t reply_key;            /* STOMP: of this connection's reply destinations; nobody can guess it */
 };
 
 /* Why the server ends a connection on its own account. */
@@ -186,6 +234,8 @@ enum proto_bye {
     PROTO_BYE_QUOTA,      /* 0x97: memory limit */
     PROTO_BYE_STORE,      /* 0x83 */
     PROTO_BYE_PROTOCOL,   /* 0x82: an answer that does not belong to its delivery */
+    PROTO_BYE_SLOW,       /* STOMP: its messages came faster than it read or acknowledged them */
+    PROTO_BYE_ACK_TIMEOUT,/* STOMP: a delivery was neither answered nor extended in time */
 };
 
 /* One message for one subscriber. */
@@ -196,8 +246,13 @@ struct proto_delivery {
     uint16_t packet_id;          /* QoS 1 and 2 */
     bool has_expiry;
     uint32_t expiry_s;           /* what is left of its life, at least 1 */
-    const uint32_t *subscription_ids;
+    uint64_t expires_wall_ms;    /* when that ends, as of now */
+    const uint32_t *subscription_ids; /* STOMP: one, the consumer's number */
     uint32_t n_ids;
+    /* STOMP: */
+    uint64_t delivery;           /* counts up in each consumer; 0: nothing is to be answered */
+    uint32_t attempt;            /* from 1 */
+    bool redelivered;
 };
 
 enum proto_delivered {
