@@ -3,22 +3,6 @@
 
 static const struct hub_subscriber_limits usual = { .queue_messages = 1000, .queue_bytes = 1u << 20, .in_flight = 100, .subscriptions = 100, .output_bytes = 100000 };
 
-static struct kit_client *listening(struct kit *k, const char *id, uint32_t expiry_s, const char *filter, uint8_t qos)
-{
-    struct kit_client *c = kit_mqtt(k, true, id, expiry_s);
-    kit_subscribe(c, filter, qos);
-    kit_settle(k);
-    (void)kit_log(c);
-    return c;
-}
-
-static struct kit_client *publishing(struct kit *k)
-{
-    struct kit_client *c = kit_mqtt(k, true, "from", 0);
-    (void)kit_log(c);
-    return c;
-}
-
 static void qos_is_the_lower_of_published_and_granted(void **state)
 {
     (void)state;
@@ -31,7 +15,7 @@ static void qos_is_the_lower_of_published_and_granted(void **state)
         for (uint8_t granted = 0; granted < 3; granted++) {
             struct kit k = { 0 };
             kit_open(&k);
-            struct kit_client *from = publishing(&k), *to = listening(&k, "to", 0, "t/#", granted);
+            struct kit_client *from = kit_publisher(&k), *to = kit_listener(&k, "to", 0, "t/#", granted);
             kit_publish(from, published, published > 0 ? 7 : 0, "t/1");
             assert_string_equal(kit_log(to), expected[published][granted]);
             kit_close(&k);
@@ -45,7 +29,7 @@ static void overlapping_subscriptions_give_one_copy_with_the_best_qos_and_all_id
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publishing(&k), *to = listening(&k, "to", 0, "x", 0);
+    struct kit_client *from = kit_publisher(&k), *to = kit_listener(&k, "to", 0, "x", 0);
     kit_subscribe_full(to, &(struct mqtt_filter){ .filter = sl_str("t/#"), .qos = 0 }, 1, 5);
     kit_subscribe_full(to, &(struct mqtt_filter){ .filter = sl_str("t/+"), .qos = 2 }, 1, 7);
     kit_subscribe_full(to, &(struct mqtt_filter){ .filter = sl_str("t/1"), .qos = 1 }, 1, 0);
@@ -83,7 +67,7 @@ static void retain_is_shown_to_who_asked_for_it_as_published(void **state)
     (void)state;
     struct kit k = { .retained_messages = 10, .retained_bytes = 10000 };
     kit_open(&k);
-    struct kit_client *from = publishing(&k), *plain = listening(&k, "plain", 0, "t/#", 1), *as = kit_mqtt(&k, true, "as", 0);
+    struct kit_client *from = kit_publisher(&k), *plain = kit_listener(&k, "plain", 0, "t/#", 1), *as = kit_mqtt(&k, true, "as", 0);
     kit_subscribe_full(as, &(struct mqtt_filter){ .filter = sl_str("t/#"), .qos = 1, .retain_as_published = true }, 1, 0);
     (void)kit_log(as);
     struct mqtt_publish p = { .qos = 0, .retain = true, .topic = sl_str("t/1"), .payload = sl_str("x") };
@@ -100,7 +84,7 @@ static void no_taker_is_said_only_when_there_is_none(void **state)
     (void)state;
     struct kit k = { .retained_messages = 10, .retained_bytes = 10000 };
     kit_open(&k);
-    struct kit_client *from = publishing(&k);
+    struct kit_client *from = kit_publisher(&k);
     kit_publish(from, 1, 1, "t/1");
     assert_string_equal(kit_log(from), "PUBACK 1 0x10\n");
     struct mqtt_publish p = { .qos = 1, .packet_id = 2, .retain = true, .topic = sl_str("t/1"), .payload = sl_str("x") };
@@ -108,7 +92,7 @@ static void no_taker_is_said_only_when_there_is_none(void **state)
     kit_publish_full(from, &p);
     kit_settle(&k);
     assert_string_equal(kit_log(from), "PUBACK 2 0x00\n");
-    (void)listening(&k, "to", 0, "$share/g/u/#", 0);
+    (void)kit_listener(&k, "to", 0, "$share/g/u/#", 0);
     kit_publish(from, 1, 3, "u/1");
     assert_string_equal(kit_log(from), "PUBACK 3 0x00\n");
     kit_close(&k);
@@ -123,7 +107,7 @@ static void a_queue_and_its_subscribers_have_the_same_message(void **state)
     (void)hub_add_queue(k.h, &cfg);
     assert_int_equal(hub_add_route(k.h, "t/#", 0), SL_OK);
     struct kit_worker *w = kit_worker(&k, 0, 0);
-    struct kit_client *from = publishing(&k), *to = listening(&k, "to", 0, "t/#", 1);
+    struct kit_client *from = kit_publisher(&k), *to = kit_listener(&k, "to", 0, "t/#", 1);
     kit_publish(from, 1, 1, "t/1");
     assert_string_equal(kit_log(to), "PUBLISH q1 id=1 t/1 p1\n");
     kit_settle(&k);
@@ -140,7 +124,7 @@ static void a_send_to_a_queue_reaches_no_subscriber(void **state)
     struct queue_config cfg = kit_queue("q0", 1);
     kit_open(&k);
     (void)hub_add_queue(k.h, &cfg);
-    struct kit_client *from = kit_stomp(&k), *to = listening(&k, "to", 0, "#", 1);
+    struct kit_client *from = kit_stomp(&k), *to = kit_listener(&k, "to", 0, "#", 1);
     kit_frame(from, "SEND\ndestination:/queue/q0\n\nx");
     assert_string_equal(kit_log(to), "");
     kit_frame(from, "SEND\ndestination:/topic/a.b\n\nx");
@@ -153,7 +137,7 @@ static void what_a_worker_publishes_reaches_subscribers(void **state)
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *to = listening(&k, "to", 0, "r/#", 1);
+    struct kit_client *to = kit_listener(&k, "to", 0, "r/#", 1);
     struct message_parts parts = { .protocol = MESSAGE_WORKER, .qos = 1, .topic = sl_str("r/1"), .payload = sl_str("done") };
     assert_int_equal(hub_publish(k.h, &parts), SL_OK);
     kit_turn(&k);
@@ -180,7 +164,7 @@ static void no_more_than_the_receive_maximum_is_unanswered(void **state)
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publishing(&k), *to = with_receive_maximum(&k, 2);
+    struct kit_client *from = kit_publisher(&k), *to = with_receive_maximum(&k, 2);
     for (uint16_t id = 1; id <= 4; id++)
         kit_publish(from, id == 2 ? 2 : 1, id, "t/1");
     kit_publish(from, 0, 0, "t/1");
@@ -200,7 +184,7 @@ static void a_refusal_ends_the_delivery_and_gives_its_room_back(void **state)
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publishing(&k), *to = with_receive_maximum(&k, 1);
+    struct kit_client *from = kit_publisher(&k), *to = with_receive_maximum(&k, 1);
     kit_publish(from, 2, 1, "t/1");
     kit_publish(from, 1, 2, "t/1");
     kit_publish(from, 1, 3, "t/1");
@@ -219,7 +203,7 @@ static void the_publishers_dup_is_not_passed_on(void **state)
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publishing(&k), *to = listening(&k, "to", 0, "t/#", 1);
+    struct kit_client *from = kit_publisher(&k), *to = kit_listener(&k, "to", 0, "t/#", 1);
     struct mqtt_publish p = { .qos = 1, .dup = true, .packet_id = 1, .topic = sl_str("t/1"), .payload = sl_str("x") };
     mqtt_props_init(&p.props);
     kit_publish_full(from, &p);
@@ -233,7 +217,7 @@ static void messages_of_one_topic_and_qos_come_in_their_order(void **state)
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publishing(&k), *to = with_receive_maximum(&k, 3);
+    struct kit_client *from = kit_publisher(&k), *to = with_receive_maximum(&k, 3);
     uint16_t next = 1, got = 0;
     uint32_t seed = 7;
     uint16_t open[3];
@@ -263,7 +247,7 @@ static void nothing_is_sent_again_while_the_connection_lasts(void **state)
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publishing(&k), *to = listening(&k, "to", 0, "t/#", 2);
+    struct kit_client *from = kit_publisher(&k), *to = kit_listener(&k, "to", 0, "t/#", 2);
     kit_publish(from, 1, 1, "t/1");
     kit_publish(from, 2, 2, "t/1");
     kit_settle_as(to, MQTT_PUBREC, 2, 0);
@@ -279,7 +263,7 @@ static void a_used_up_maximum_holds_back_nothing_else(void **state)
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publishing(&k), *to = with_receive_maximum(&k, 1);
+    struct kit_client *from = kit_publisher(&k), *to = with_receive_maximum(&k, 1);
     kit_publish(from, 2, 1, "t/1");
     kit_publish(from, 1, 2, "t/1");
     (void)kit_log(to);
@@ -302,7 +286,7 @@ static void what_is_too_large_for_a_client_counts_as_delivered(void **state)
     mqtt_props_init(&p.props);
     mqtt_props_set_number(&p.props, MQTT_PROP_MAXIMUM_PACKET_SIZE, 40);
     mqtt_props_set_number(&p.props, MQTT_PROP_RECEIVE_MAXIMUM, 1);
-    struct kit_client *from = publishing(&k), *to = kit_connect(&k, &p);
+    struct kit_client *from = kit_publisher(&k), *to = kit_connect(&k, &p);
     kit_subscribe(to, "t/#", 2);
     (void)kit_log(to);
     static const char large[100] = { 'x' };
@@ -342,7 +326,7 @@ static void a_used_up_maximum_does_not_hold_back_qos_0_that_waited(void **state)
     k.subscribers = usual;
     k.subscribers.output_bytes = 60000;
     kit_open(&k);
-    struct kit_client *from = publishing(&k), *to = with_receive_maximum(&k, 1);
+    struct kit_client *from = kit_publisher(&k), *to = with_receive_maximum(&k, 1);
     to->unread = true;
     publish_sized(from, 1, 1, 50000);
     publish_sized(from, 0, 2, 40000);
@@ -363,7 +347,7 @@ static void a_slow_readers_output_is_bounded_and_the_rest_waits_by_reference(voi
     k.subscribers = usual;
     k.subscribers.output_bytes = 100000;
     kit_open(&k);
-    struct kit_client *from = publishing(&k), *to = listening(&k, "to", 0, "t/#", 1);
+    struct kit_client *from = kit_publisher(&k), *to = kit_listener(&k, "to", 0, "t/#", 1);
     to->unread = true;
     for (uint16_t i = 0; i < 10; i++)
         publish_sized(from, i % 2, i, 40000);
@@ -396,7 +380,7 @@ static void at_the_limit_expired_ones_go_first_then_qos0_then_the_new_one(void *
     k.subscribers.queue_messages = 3;
     k.subscribers.output_bytes = 1;
     kit_open(&k);
-    struct kit_client *from = publishing(&k), *to = listening(&k, "to", 0, "t/#", 1);
+    struct kit_client *from = kit_publisher(&k), *to = kit_listener(&k, "to", 0, "t/#", 1);
     to->unread = true;
     publish_sized(from, 0, 0, 10); /* fills the output */
     struct mqtt_publish p = { .qos = 1, .packet_id = 1, .topic = sl_str("t/1"), .payload = sl_str("mortal") };
@@ -440,7 +424,7 @@ static void sessions_hold_at_most_half_of_the_memory(void **state)
     k.subscribers.queue_bytes = 1u << 30;
     k.subscribers.output_bytes = 1000;
     kit_open(&k);
-    struct kit_client *from = publishing(&k), *to = listening(&k, "to", 0, "t/#", 1), *too = listening(&k, "too", 0, "t/#", 1);
+    struct kit_client *from = kit_publisher(&k), *to = kit_listener(&k, "to", 0, "t/#", 1), *too = kit_listener(&k, "too", 0, "t/#", 1);
     to->unread = too->unread = true;
     for (uint16_t i = 1; i <= 10; i++)
         publish_sized(from, 1, i, 40000); /* one for both */
@@ -460,9 +444,9 @@ static void one_turn_copies_only_so_much_and_the_next_goes_on(void **state)
     char id[8];
     for (size_t i = 0; i < SL_COUNT(to); i++) {
         (void)snprintf(id, sizeof id, "to%zu", i);
-        to[i] = listening(&k, id, 0, "t/#", 1);
+        to[i] = kit_listener(&k, id, 0, "t/#", 1);
     }
-    struct kit_client *from = publishing(&k);
+    struct kit_client *from = kit_publisher(&k);
     struct sl_buf all = { 0 };
     static char payload[60000];
     for (uint16_t i = 1; i <= 100; i++) {
@@ -489,11 +473,11 @@ static void when_slow_readers_fill_the_outputs_those_that_stand_still_are_let_go
     struct kit k = { .memory_bytes = 1u << 20 };
     k.subscribers = usual;
     kit_open(&k);
-    struct kit_client *from = publishing(&k), *still = listening(&k, "still", 0, "t/#", 0), *slow = listening(&k, "slow", 0, "t/#", 0);
+    struct kit_client *from = kit_publisher(&k), *still = kit_listener(&k, "still", 0, "t/#", 0), *slow = kit_listener(&k, "slow", 0, "t/#", 0);
     still->unread = slow->unread = true;
     for (int i = 0; i < 3; i++)
         publish_sized(from, 0, 0, 40000);
-    struct kit_client *quick = listening(&k, "quick", 0, "t/#", 0);
+    struct kit_client *quick = kit_listener(&k, "quick", 0, "t/#", 0);
     publish_sized(from, 0, 0, 40000);
     assert_string_equal(kit_log(quick), ""); /* it waits, and not for ever */
     kit_pass(&k, 5000);
@@ -561,7 +545,7 @@ static void a_delivery_tells_what_is_left_of_its_life(void **state)
     for (size_t i = 0; i < SL_COUNT(cases); i++) {
         struct kit k = { 0 };
         kit_open(&k);
-        struct kit_client *from = publishing(&k), *to = listening(&k, "to", 60, "t/#", 1);
+        struct kit_client *from = kit_publisher(&k), *to = kit_listener(&k, "to", 60, "t/#", 1);
         kit_lose(to);
         publish_mortal(from, 1, 10);
         kit_settle(&k);
@@ -580,7 +564,7 @@ static void what_was_sent_once_does_not_expire(void **state)
     for (uint8_t qos = 1; qos < 3; qos++) {
         struct kit k = { 0 };
         kit_open(&k);
-        struct kit_client *from = publishing(&k), *to = listening(&k, "to", 60, "t/#", 2);
+        struct kit_client *from = kit_publisher(&k), *to = kit_listener(&k, "to", 60, "t/#", 2);
         publish_mortal(from, qos, 10);
         kit_settle(&k);
         (void)kit_log(to);
@@ -600,7 +584,7 @@ static void what_waits_longer_than_the_queues_age_is_dropped(void **state)
     k.subscribers = usual;
     k.subscribers.queue_age_ms = 5000;
     kit_open(&k);
-    struct kit_client *from = publishing(&k), *to = listening(&k, "to", 60, "t/#", 1);
+    struct kit_client *from = kit_publisher(&k), *to = kit_listener(&k, "to", 60, "t/#", 1);
     kit_lose(to);
     kit_publish(from, 1, 1, "t/1");
     kit_settle(&k);

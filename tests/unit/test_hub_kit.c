@@ -113,6 +113,13 @@ static void begin(struct kit *k)
     hub_begin(k->h, &k->now);
 }
 
+struct hub_subscriber_limits kit_few(uint32_t queue_messages)
+{
+    return (struct hub_subscriber_limits){
+        .queue_messages = queue_messages, .queue_bytes = 1u << 20, .in_flight = 3, .subscriptions = 10, .output_bytes = 1u << 20,
+    };
+}
+
 void kit_open(struct kit *k)
 {
     k->mono_us = k->mono_us == 0 ? 1000000 : k->mono_us;
@@ -247,6 +254,22 @@ struct kit_client *kit_mqtt(struct kit *k, bool v5, const char *id, uint32_t exp
     if (v5 && expiry_s > 0)
         mqtt_props_set_number(&p.props, MQTT_PROP_SESSION_EXPIRY, expiry_s);
     return kit_connect(k, &p);
+}
+
+struct kit_client *kit_publisher(struct kit *k)
+{
+    struct kit_client *c = kit_mqtt(k, true, "from", 0);
+    (void)kit_log(c);
+    return c;
+}
+
+struct kit_client *kit_listener(struct kit *k, const char *id, uint32_t expiry_s, const char *filter, uint8_t qos)
+{
+    struct kit_client *c = kit_mqtt(k, true, id, expiry_s);
+    kit_subscribe(c, filter, qos);
+    kit_settle(k);
+    (void)kit_log(c);
+    return c;
 }
 
 struct kit_client *kit_stomp(struct kit *k)

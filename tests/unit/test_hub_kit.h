@@ -68,6 +68,8 @@ struct kit {
 
 /* A durable queue with room for many, that blocks. */
 struct queue_config kit_queue(const char *name, uint32_t number);
+/* So many messages wait for a session at most, and three are in flight. */
+struct hub_subscriber_limits kit_few(uint32_t queue_messages);
 /* All zero before; a hub without queues. */
 void kit_open(struct kit *k);
 void kit_close(struct kit *k);
@@ -84,6 +86,10 @@ const char *kit_records(struct kit *k);
 struct kit_client *kit_mqtt(struct kit *k, bool v5, const char *id, uint32_t expiry_s);
 struct kit_client *kit_connect(struct kit *k, const struct mqtt_connect *p);
 struct kit_client *kit_stomp(struct kit *k);
+/* MQTT 5, expiry 0, and what it was told so far is read. */
+struct kit_client *kit_publisher(struct kit *k);
+/* MQTT 5 with a subscription that is stored, and what it was told so far is read. */
+struct kit_client *kit_listener(struct kit *k, const char *id, uint32_t expiry_s, const char *filter, uint8_t qos);
 void kit_feed(struct kit_client *c, const void *p, size_t n);
 /* One frame with its NUL. */
 void kit_frame(struct kit_client *c, const char *frame);

@@ -27,13 +27,6 @@ static struct kit_client *listening(struct kit *k, const char *id, uint32_t expi
     return c;
 }
 
-static struct kit_client *publishing(struct kit *k)
-{
-    struct kit_client *c = kit_mqtt(k, true, "from", 0);
-    (void)kit_log(c);
-    return c;
-}
-
 static void publish_sized(struct kit_client *c, uint16_t id, size_t bytes, bool retain)
 {
     static char payload[8000];
@@ -51,7 +44,7 @@ static void what_is_too_large_for_one_is_stored_for_the_others(void **state)
     kit_open(&k);
     (void)hub_add_queue(k.h, &cfg);
     assert_int_equal(hub_add_route(k.h, "t/#", 0), SL_OK);
-    struct kit_client *from = publishing(&k), *small = connected(&k, "small", 60, MQTT_PROP_MAXIMUM_PACKET_SIZE, 40);
+    struct kit_client *from = kit_publisher(&k), *small = connected(&k, "small", 60, MQTT_PROP_MAXIMUM_PACKET_SIZE, 40);
     kit_subscribe(small, "t/#", 1);
     kit_settle(&k);
     publish_sized(from, 1, 100, false);
@@ -73,7 +66,7 @@ static void what_was_too_large_for_one_goes_with_the_last_of_the_others(void **s
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publishing(&k), *small = connected(&k, "small", 60, MQTT_PROP_MAXIMUM_PACKET_SIZE, 40);
+    struct kit_client *from = kit_publisher(&k), *small = connected(&k, "small", 60, MQTT_PROP_MAXIMUM_PACKET_SIZE, 40);
     kit_subscribe(small, "t/#", 1);
     kit_settle(&k);
     struct kit_client *to = listening(&k, "to", 60, 10, "t/#");
@@ -114,7 +107,7 @@ static void the_answer_waits_for_a_members_copy_of_its_own(void **state)
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publishing(&k), *to = listening(&k, "to", 60, 10, "$share/g/t/#");
+    struct kit_client *from = kit_publisher(&k), *to = listening(&k, "to", 60, 10, "$share/g/t/#");
     kit_subscribe(to, "another", 1);
     kit_settle(&k);
     kit_publish(from, 1, 1, "t/1");
@@ -130,7 +123,7 @@ static void a_member_that_is_closing_is_given_nothing(void **state)
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publishing(&k), *closing = listening(&k, "a", 0, 1, "$share/g/t/#"), *full = listening(&k, "b", 0, 1, "$share/g/t/#");
+    struct kit_client *from = kit_publisher(&k), *closing = listening(&k, "a", 0, 1, "$share/g/t/#"), *full = listening(&k, "b", 0, 1, "$share/g/t/#");
     for (uint16_t id = 1; id <= 2; id++)
         kit_publish(from, 1, id, "t/1");
     hub_client_bye(closing->c, PROTO_BYE_QUOTA); /* its connection is there until the turn ends */
@@ -158,7 +151,7 @@ static void who_is_away_and_has_room_comes_before_who_has_none(void **state)
     struct kit k = { .subscribers = usual };
     k.subscribers.queue_messages = 1;
     kit_open(&k);
-    struct kit_client *from = publishing(&k), *full = listening(&k, "a", 60, 1, "$share/g/t/#"), *away = listening(&k, "b", 60, 1, "$share/g/t/#");
+    struct kit_client *from = kit_publisher(&k), *full = listening(&k, "a", 60, 1, "$share/g/t/#"), *away = listening(&k, "b", 60, 1, "$share/g/t/#");
     kit_lose(away);
     for (uint16_t id = 1; id <= 3; id++) { /* in flight, in the queue, and for who is away */
         kit_publish(from, 1, id, "t/1");
@@ -178,7 +171,7 @@ static void a_message_larger_than_the_sessions_queue_goes_to_who_takes_it(void *
     struct kit k = { .subscribers = usual };
     k.subscribers.queue_bytes = 1000;
     kit_open(&k);
-    struct kit_client *from = publishing(&k), *to = listening(&k, "to", 60, 1, "t/#");
+    struct kit_client *from = kit_publisher(&k), *to = listening(&k, "to", 60, 1, "t/#");
     for (uint16_t id = 1; id <= 3; id++) /* on its way, alone in the queue, and over the limit */
         publish_sized(from, id, 2000, false);
     kit_settle(&k);
@@ -196,7 +189,7 @@ static void the_queues_age_is_not_that_of_what_is_retained(void **state)
     struct kit k = { .subscribers = usual, .retained_messages = 10, .retained_bytes = 1u << 20 };
     k.subscribers.queue_age_ms = 5000;
     kit_open(&k);
-    struct kit_client *from = publishing(&k);
+    struct kit_client *from = kit_publisher(&k);
     publish_sized(from, 1, 5, true);
     kit_settle(&k);
     kit_pass(&k, 6000);
@@ -226,7 +219,7 @@ static void a_slot_that_is_gone_when_a_parked_publish_enters_is_not_promised(voi
     kit_open(&k);
     (void)hub_add_queue(k.h, &cfg);
     assert_int_equal(hub_add_route(k.h, "t/#", 0), SL_OK);
-    struct kit_client *from = publishing(&k), *other = kit_mqtt(&k, true, "other", 0);
+    struct kit_client *from = kit_publisher(&k), *other = kit_mqtt(&k, true, "other", 0);
     kit_publish(from, 1, 1, "t/full");
     kit_settle(&k);
     retained(from, 2, "t/1"); /* parked: the queue is full, a slot is free */
@@ -246,7 +239,7 @@ static void what_is_passed_on_without_space_is_never_nowhere(void **state)
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publishing(&k), *leaves = listening(&k, "a", 5, 10, "$share/g/t/#"), *stays = listening(&k, "b", 60, 1, "$share/g/t/#");
+    struct kit_client *from = kit_publisher(&k), *leaves = listening(&k, "a", 5, 10, "$share/g/t/#"), *stays = listening(&k, "b", 60, 1, "$share/g/t/#");
     kit_subscribe(stays, "another", 1);
     kit_settle(&k);
     kit_publish(from, 1, 1, "t/1");

@@ -3,23 +3,6 @@
 #include "store/store.h"
 #include "test_hub_kit.h"
 
-static struct kit_client *subscriber(struct kit *k, const char *id, const char *filter, uint8_t qos)
-{
-    struct kit_client *c = kit_mqtt(k, true, id, 60);
-    kit_settle(k);
-    kit_subscribe(c, filter, qos);
-    kit_settle(k);
-    (void)kit_log(c);
-    return c;
-}
-
-static struct kit_client *publisher(struct kit *k)
-{
-    struct kit_client *c = kit_mqtt(k, true, "from", 0);
-    (void)kit_log(c);
-    return c;
-}
-
 /* ---- what waits for the absent ---- */
 
 static void the_absent_get_what_waited_in_its_order_and_nothing_of_qos_0(void **state)
@@ -27,7 +10,7 @@ static void the_absent_get_what_waited_in_its_order_and_nothing_of_qos_0(void **
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publisher(&k), *to = subscriber(&k, "to", "t/#", 2);
+    struct kit_client *from = kit_publisher(&k), *to = kit_listener(&k, "to", 60, "t/#", 2);
     kit_lose(to);
     kit_publish(from, 1, 1, "t/1");
     kit_publish(from, 0, 0, "t/1");
@@ -45,9 +28,9 @@ static void a_publish_is_answered_when_the_copies_it_promises_are_stored(void **
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publisher(&k);
-    kit_lose(subscriber(&k, "a", "t/#", 1));
-    kit_lose(subscriber(&k, "b", "t/#", 2));
+    struct kit_client *from = kit_publisher(&k);
+    kit_lose(kit_listener(&k, "a", 60, "t/#", 1));
+    kit_lose(kit_listener(&k, "b", 60, "t/#", 2));
     kit_settle(&k);
     kit_publish(from, 1, 1, "t/1");
     assert_string_equal(kit_log(from), "");
@@ -62,7 +45,7 @@ static void a_session_that_ends_with_its_connection_costs_no_record(void **state
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publisher(&k), *to = kit_mqtt(&k, true, "to", 0);
+    struct kit_client *from = kit_publisher(&k), *to = kit_mqtt(&k, true, "to", 0);
     kit_subscribe(to, "t/#", 2);
     kit_publish(from, 2, 1, "t/1");
     assert_string_equal(kit_log(from), "PUBREC 1 0x00\n");
@@ -80,7 +63,7 @@ static void qos_2_goes_out_when_its_id_is_stored_and_is_released_when_that_is(vo
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publisher(&k), *to = subscriber(&k, "to", "t/#", 2);
+    struct kit_client *from = kit_publisher(&k), *to = kit_listener(&k, "to", 60, "t/#", 2);
     kit_publish(from, 2, 9, "t/1");
     assert_string_equal(kit_records(&k), "BODY COPY(1) ");
     assert_string_equal(kit_log(to), "");
@@ -103,7 +86,7 @@ static void qos_2_that_gets_its_id_late_waits_for_the_record_that_has_it(void **
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publisher(&k);
+    struct kit_client *from = kit_publisher(&k);
     struct mqtt_connect p = { .version = MQTT_V5, .client_id = sl_str("to") };
     mqtt_props_init(&p.props);
     mqtt_props_set_number(&p.props, MQTT_PROP_SESSION_EXPIRY, 60);
@@ -131,7 +114,7 @@ static void what_is_answered_before_its_batch_went_is_never_written(void **state
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publisher(&k), *to = subscriber(&k, "to", "t/#", 1);
+    struct kit_client *from = kit_publisher(&k), *to = kit_listener(&k, "to", 60, "t/#", 1);
     kit_subscribe(to, "x", 0); /* a batch is under way: the next one stays open */
     kit_publish(from, 1, 1, "t/1");
     assert_string_equal(kit_log(to), "PUBLISH q1 id=1 t/1 p1\n");
@@ -152,7 +135,7 @@ static void a_body_goes_with_its_last_holder(void **state)
     kit_open(&k);
     (void)hub_add_queue(k.h, &cfg);
     assert_int_equal(hub_add_route(k.h, "t/#", 0), SL_OK);
-    struct kit_client *from = publisher(&k), *a = subscriber(&k, "a", "t/#", 1), *b = subscriber(&k, "b", "t/#", 1);
+    struct kit_client *from = kit_publisher(&k), *a = kit_listener(&k, "a", 60, "t/#", 1), *b = kit_listener(&k, "b", 60, "t/#", 1);
     struct kit_worker *w = kit_worker(&k, 0, 0);
     kit_publish(from, 1, 1, "t/1");
     assert_string_equal(kit_records(&k), "BODY ENTRY(1) COPY(1) COPY(1) ");
@@ -173,7 +156,7 @@ static void what_is_numbered_later_is_recorded_again(void **state)
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publisher(&k), *to = subscriber(&k, "to", "t/#", 1);
+    struct kit_client *from = kit_publisher(&k), *to = kit_listener(&k, "to", 60, "t/#", 1);
     kit_lose(to);
     kit_publish(from, 1, 1, "t/1");
     assert_string_equal(kit_records(&k), "SESSION BODY COPY ");
@@ -191,7 +174,7 @@ static void a_resumed_session_gets_its_flight_again_in_order_under_its_ids(void 
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publisher(&k), *to = subscriber(&k, "to", "t/#", 2);
+    struct kit_client *from = kit_publisher(&k), *to = kit_listener(&k, "to", 60, "t/#", 2);
     for (uint16_t id = 1; id <= 4; id++) {
         kit_publish(from, id % 2 == 0 ? 2 : 1, id, "t/1");
         kit_settle(&k);
@@ -219,7 +202,7 @@ static void a_takeover_gives_the_flight_to_the_newer_connection(void **state)
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publisher(&k), *old = subscriber(&k, "to", "t/#", 1);
+    struct kit_client *from = kit_publisher(&k), *old = kit_listener(&k, "to", 60, "t/#", 1);
     kit_publish(from, 1, 1, "t/1");
     kit_settle(&k);
     assert_string_equal(kit_log(old), "PUBLISH q1 id=1 t/1 p1\n");
@@ -236,7 +219,7 @@ static void a_resumed_flight_keeps_to_the_new_receive_maximum(void **state)
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publisher(&k), *to = subscriber(&k, "to", "t/#", 1);
+    struct kit_client *from = kit_publisher(&k), *to = kit_listener(&k, "to", 60, "t/#", 1);
     for (uint16_t id = 1; id <= 3; id++)
         kit_publish(from, 1, id, "t/1");
     kit_settle(&k);
@@ -260,8 +243,8 @@ static void an_expired_session_takes_all_that_waited_with_it(void **state)
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publisher(&k);
-    kit_lose(subscriber(&k, "to", "t/#", 1));
+    struct kit_client *from = kit_publisher(&k);
+    kit_lose(kit_listener(&k, "to", 60, "t/#", 1));
     kit_publish(from, 1, 1, "t/1");
     kit_publish(from, 1, 2, "t/1");
     kit_settle(&k);
@@ -281,7 +264,7 @@ static void a_goodbye_with_expiry_0_ends_what_was_persistent(void **state)
     static const uint8_t end[] = { 0xE0, 7, 0x00, 5, 0x11, 0, 0, 0, 0 };
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publisher(&k), *to = subscriber(&k, "to", "t/#", 1);
+    struct kit_client *from = kit_publisher(&k), *to = kit_listener(&k, "to", 60, "t/#", 1);
     kit_publish(from, 1, 1, "t/1");
     kit_settle(&k);
     kit_feed(to, end, sizeof end);
@@ -298,7 +281,7 @@ static void a_session_that_comes_back_with_expiry_0_lasts_as_long_as_its_connect
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publisher(&k), *to = subscriber(&k, "to", "t/#", 1);
+    struct kit_client *from = kit_publisher(&k), *to = kit_listener(&k, "to", 60, "t/#", 1);
     kit_lose(to);
     kit_publish(from, 1, 1, "t/1");
     kit_settle(&k);
@@ -322,7 +305,7 @@ static void what_a_full_disk_refused_is_finished_without_a_trace(void **state)
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publisher(&k), *to = subscriber(&k, "to", "t/#", 1);
+    struct kit_client *from = kit_publisher(&k), *to = kit_listener(&k, "to", 60, "t/#", 1);
     kit_publish(from, 1, 1, "t/1");
     kit_commit(&k, SL_ENOSPC);
     assert_string_equal(kit_log(from), "");
@@ -431,7 +414,7 @@ static void after_a_crash_a_session_goes_on_where_it_was(void **state)
     (void)state;
     struct durable d = { 0 };
     durable_open(&d);
-    struct kit_client *from = publisher(&d.k), *to = subscriber(&d.k, "to", "t/#", 2);
+    struct kit_client *from = kit_publisher(&d.k), *to = kit_listener(&d.k, "to", 60, "t/#", 2);
     kit_subscribe_full(to, &(struct mqtt_filter){ .filter = sl_str("t/+"), .qos = 1 }, 1, 7);
     kit_settle(&d.k);
     for (uint16_t id = 1; id <= 4; id++) {
@@ -445,7 +428,7 @@ static void after_a_crash_a_session_goes_on_where_it_was(void **state)
     kit_publish(from, 1, 5, "t/1");
     kit_settle(&d.k);
     crash(&d);
-    from = publisher(&d.k);
+    from = kit_publisher(&d.k);
     kit_publish(from, 1, 6, "t/1");
     kit_settle(&d.k);
     to = kit_mqtt(&d.k, true, "to", 60);
@@ -460,7 +443,7 @@ static void all_that_was_settled_is_gone_from_the_store(void **state)
     (void)state;
     struct durable d = { 0 };
     durable_open(&d);
-    struct kit_client *from = publisher(&d.k), *a = subscriber(&d.k, "a", "t/#", 2), *b = subscriber(&d.k, "b", "t/#", 1);
+    struct kit_client *from = kit_publisher(&d.k), *a = kit_listener(&d.k, "a", 60, "t/#", 2), *b = kit_listener(&d.k, "b", 60, "t/#", 1);
     kit_publish(from, 2, 1, "t/1");
     kit_settle(&d.k);
     crash(&d);

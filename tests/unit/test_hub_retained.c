@@ -460,7 +460,7 @@ static void of_qos_1_no_more_come_than_the_client_takes(void **state)
 {
     (void)state;
     struct kit k = { 0 };
-    k.subscribers = (struct hub_subscriber_limits){ .queue_messages = 2, .queue_bytes = 1u << 20, .in_flight = 3, .subscriptions = 10, .output_bytes = 1u << 20 };
+    k.subscribers = kit_few(2);
     start(&k);
     retain_many(&k, 9, 1);
     struct kit_client *s = connected(&k, "s", 0);
@@ -480,7 +480,7 @@ static void after_unsubscribe_no_more_of_them_are_begun(void **state)
 {
     (void)state;
     struct kit k = { 0 };
-    k.subscribers = (struct hub_subscriber_limits){ .queue_messages = 2, .queue_bytes = 1u << 20, .in_flight = 3, .subscriptions = 10, .output_bytes = 1u << 20 };
+    k.subscribers = kit_few(2);
     start(&k);
     retain_many(&k, 9, 1);
     struct kit_client *s = connected(&k, "s", 0);
@@ -497,7 +497,7 @@ static void what_was_not_sent_waits_for_a_persistent_session_within_its_limits(v
 {
     (void)state;
     struct kit k = { 0 };
-    k.subscribers = (struct hub_subscriber_limits){ .queue_messages = 4, .queue_bytes = 1u << 20, .in_flight = 3, .subscriptions = 10, .output_bytes = 1u << 20 };
+    k.subscribers = kit_few(4);
     start(&k);
     retain_many(&k, 9, 1);
     struct kit_client *s = connected(&k, "s", 60);
@@ -522,7 +522,7 @@ static void a_takeover_goes_on_where_the_older_connection_was(void **state)
 {
     (void)state;
     struct kit k = { 0 };
-    k.subscribers = (struct hub_subscriber_limits){ .queue_messages = 1, .queue_bytes = 1u << 20, .in_flight = 3, .subscriptions = 10, .output_bytes = 1u << 20 };
+    k.subscribers = kit_few(1);
     start(&k);
     retain_many(&k, 9, 1);
     struct kit_client *s = connected(&k, "s", 60);
@@ -546,7 +546,7 @@ static void a_session_that_ends_leaves_no_feed_behind(void **state)
 {
     (void)state;
     struct kit k = { 0 };
-    k.subscribers = (struct hub_subscriber_limits){ .queue_messages = 1, .queue_bytes = 1u << 20, .in_flight = 3, .subscriptions = 10, .output_bytes = 1u << 20 };
+    k.subscribers = kit_few(1);
     start(&k);
     retain_many(&k, 9, 1);
     uint64_t before = hub_memory_bytes(k.h);

@@ -1,28 +1,12 @@
 /* What subscribers answer to deliveries. */
 #include "test_hub_kit.h"
 
-static struct kit_client *listening(struct kit *k, uint32_t expiry_s)
-{
-    struct kit_client *c = kit_mqtt(k, true, "to", expiry_s);
-    kit_subscribe(c, "t/#", 2);
-    kit_settle(k);
-    (void)kit_log(c);
-    return c;
-}
-
-static struct kit_client *publishing(struct kit *k)
-{
-    struct kit_client *c = kit_mqtt(k, true, "from", 0);
-    (void)kit_log(c);
-    return c;
-}
-
 static void an_answer_to_nothing_changes_nothing(void **state)
 {
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *to = listening(&k, 0);
+    struct kit_client *to = kit_listener(&k, "to", 0, "t/#", 2);
     kit_acked(to, 7);
     kit_settle_as(to, MQTT_PUBCOMP, 7, 0);
     assert_string_equal(kit_log(to), "");
@@ -42,7 +26,7 @@ static void an_answer_that_is_not_due_ends_the_connection(void **state)
     for (size_t i = 0; i < SL_COUNT(wrong); i++) {
         struct kit k = { 0 };
         kit_open(&k);
-        struct kit_client *from = publishing(&k), *to = listening(&k, 0);
+        struct kit_client *from = kit_publisher(&k), *to = kit_listener(&k, "to", 0, "t/#", 2);
         kit_publish(from, wrong[i].qos, 1, "t/1");
         (void)kit_log(to);
         kit_settle_as(to, wrong[i].kind, 1, wrong[i].reason);
@@ -57,7 +41,7 @@ static void a_pubrec_that_is_said_again_has_its_pubrel_again(void **state)
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publishing(&k), *to = listening(&k, 0);
+    struct kit_client *from = kit_publisher(&k), *to = kit_listener(&k, "to", 0, "t/#", 2);
     kit_publish(from, 2, 1, "t/1");
     (void)kit_log(to);
     kit_settle_as(to, MQTT_PUBREC, 1, 0);
@@ -74,7 +58,7 @@ static void a_pubrec_that_is_said_again_does_not_hurry_its_pubrel(void **state)
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publishing(&k), *to = listening(&k, 60);
+    struct kit_client *from = kit_publisher(&k), *to = kit_listener(&k, "to", 60, "t/#", 2);
     kit_publish(from, 2, 1, "t/1");
     kit_settle(&k);
     (void)kit_log(to);
@@ -92,7 +76,7 @@ static void pubrels_leave_in_the_order_of_pubrecs(void **state)
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publishing(&k), *to = listening(&k, 60);
+    struct kit_client *from = kit_publisher(&k), *to = kit_listener(&k, "to", 60, "t/#", 2);
     for (uint16_t id = 1; id <= 3; id++)
         kit_publish(from, 2, id, "t/1");
     kit_settle(&k);

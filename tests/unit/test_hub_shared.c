@@ -18,13 +18,6 @@ static struct kit_client *member(struct kit *k, const char *id, uint32_t expiry_
     return c;
 }
 
-static struct kit_client *publisher(struct kit *k)
-{
-    struct kit_client *c = kit_mqtt(k, true, "from", 0);
-    (void)kit_log(c);
-    return c;
-}
-
 static void each_message_goes_to_one_member_by_turns(void **state)
 {
     (void)state;
@@ -32,7 +25,7 @@ static void each_message_goes_to_one_member_by_turns(void **state)
         for (int sharing = 0; sharing < 2; sharing++) {
             struct kit k = { .sharing = sharing == 0 ? HUB_SHARE_FREE : HUB_SHARE_ROUND_ROBIN };
             kit_open(&k);
-            struct kit_client *from = publisher(&k), *m[3];
+            struct kit_client *from = kit_publisher(&k), *m[3];
             m[0] = member(&k, "a", 0, 0, 2);
             m[1] = member(&k, "b", 0, 0, 2);
             m[2] = member(&k, "c", 0, 0, 2);
@@ -55,7 +48,7 @@ static void each_member_has_the_qos_that_it_was_granted(void **state)
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publisher(&k), *m[3];
+    struct kit_client *from = kit_publisher(&k), *m[3];
     m[0] = member(&k, "a", 0, 0, 0);
     m[1] = member(&k, "b", 0, 0, 1);
     m[2] = member(&k, "c", 0, 0, 2);
@@ -74,7 +67,7 @@ static void the_member_with_the_most_room_is_preferred(void **state)
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publisher(&k), *small = member(&k, "a", 0, 2, 1), *large = member(&k, "b", 0, 5, 1);
+    struct kit_client *from = kit_publisher(&k), *small = member(&k, "a", 0, 2, 1), *large = member(&k, "b", 0, 5, 1);
     for (uint16_t id = 1; id <= 3; id++)
         kit_publish(from, 1, id, "t/1");
     assert_string_equal(kit_log(small), "");
@@ -95,7 +88,7 @@ static void the_absent_get_what_nobody_else_can_have_and_no_qos_0(void **state)
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publisher(&k), *away = member(&k, "a", 60, 0, 1), *there = member(&k, "b", 0, 0, 1);
+    struct kit_client *from = kit_publisher(&k), *away = member(&k, "a", 60, 0, 1), *there = member(&k, "b", 0, 0, 1);
     kit_lose(away);
     for (uint16_t id = 1; id <= 3; id++)
         kit_publish(from, 1, id, "t/1");
@@ -132,7 +125,7 @@ static void a_group_and_an_ordinary_subscription_each_have_a_copy(void **state)
     for (uint32_t expiry_s = 0; expiry_s <= 60; expiry_s += 60) {
         struct kit k = { 0 };
         kit_open(&k);
-        struct kit_client *from = publisher(&k), *a = member(&k, "a", expiry_s, 0, 2);
+        struct kit_client *from = kit_publisher(&k), *a = member(&k, "a", expiry_s, 0, 2);
         kit_subscribe(a, "t/1", 2);
         kit_settle(&k);
         (void)kit_log(a);
@@ -156,7 +149,7 @@ static void when_a_members_session_ends_qos_1_goes_to_another_and_qos_2_does_not
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publisher(&k), *a = member(&k, "a", 0, 0, 2);
+    struct kit_client *from = kit_publisher(&k), *a = member(&k, "a", 0, 0, 2);
     kit_publish(from, 1, 1, "t/1");
     kit_publish(from, 2, 2, "t/1");
     kit_publish(from, 1, 3, "t/1");
@@ -175,7 +168,7 @@ static void what_a_member_refuses_goes_to_nobody_else(void **state)
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publisher(&k), *a = member(&k, "a", 0, 0, 2);
+    struct kit_client *from = kit_publisher(&k), *a = member(&k, "a", 0, 0, 2);
     kit_publish(from, 1, 1, "t/1");
     kit_publish(from, 2, 2, "t/1");
     struct kit_client *b = member(&k, "b", 0, 0, 2);
@@ -192,7 +185,7 @@ static void what_waits_for_a_member_that_leaves_goes_to_one_that_is_there(void *
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publisher(&k), *a = member(&k, "a", 60, 1, 1);
+    struct kit_client *from = kit_publisher(&k), *a = member(&k, "a", 60, 1, 1);
     for (uint16_t id = 1; id <= 3; id++)
         kit_publish(from, 1, id, "t/1");
     kit_settle(&k);
@@ -217,7 +210,7 @@ static void what_is_passed_on_between_persistent_sessions_is_recorded_so(void **
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publisher(&k), *a = member(&k, "a", 60, 0, 1);
+    struct kit_client *from = kit_publisher(&k), *a = member(&k, "a", 60, 0, 1);
     kit_publish(from, 1, 1, "t/1");
     kit_settle(&k);
     struct kit_client *b = member(&k, "b", 600, 0, 1);
@@ -238,7 +231,7 @@ static void what_was_not_stored_is_stored_when_a_persistent_member_gets_it(void 
     (void)state;
     struct kit k = { 0 };
     kit_open(&k);
-    struct kit_client *from = publisher(&k), *a = member(&k, "a", 0, 0, 1);
+    struct kit_client *from = kit_publisher(&k), *a = member(&k, "a", 0, 0, 1);
     kit_publish(from, 1, 1, "t/1");
     struct kit_client *b = member(&k, "b", 600, 0, 1);
     kit_lose(a);
