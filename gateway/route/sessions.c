@@ -16,6 +16,7 @@ struct sessions {
     struct sl_strmap by_client;
     struct sl_heap ends; /* of absent sessions that end */
     uint32_t max, held;
+    uint32_t anonymous;
 };
 
 static struct session *session_at(const struct sessions *t, uint32_t slot)
@@ -76,6 +77,11 @@ uint32_t sessions_held(const struct sessions *t)
     return t->held;
 }
 
+uint32_t sessions_anonymous(const struct sessions *t)
+{
+    return t->anonymous;
+}
+
 struct session *sessions_find(struct sessions *t, struct sl_bytes client_id)
 {
     return sl_strmap_get(&t->by_client, client_id);
@@ -104,6 +110,22 @@ int sessions_add(struct sessions *t, struct sl_bytes client_id, uint64_t number,
     return SL_OK;
 }
 
+struct session *sessions_add_anonymous(struct sessions *t, uint64_t number, uint64_t holder)
+{
+    uint32_t slot = sl_slab_take(&t->slab);
+    struct session *s = session_at(t, slot);
+    *s = (struct session){
+        .number = number,
+        .holder = holder,
+        .anonymous = true,
+        .ends_wall_ms = UINT64_MAX,
+        .slot = slot,
+        .heap_pos = NOT_IN_HEAP,
+    };
+    t->anonymous++;
+    return s;
+}
+
 static void cancel_end(struct sessions *t, struct session *s)
 {
     if (s->heap_pos != NOT_IN_HEAP)
@@ -112,13 +134,21 @@ static void cancel_end(struct sessions *t, struct session *s)
     s->ends_wall_ms = UINT64_MAX;
 }
 
-void sessions_remove(struct sessions *t, struct session *s)
+static void forget_name(struct sessions *t, struct session *s)
 {
     cancel_end(t, s);
     t->held -= s->holder != 0;
     void *removed = sl_strmap_del(&t->by_client, s->client_id);
     SL_ASSERT(removed == s);
     drop_memory(s);
+}
+
+void sessions_remove(struct sessions *t, struct session *s)
+{
+    if (s->anonymous)
+        t->anonymous--;
+    else
+        forget_name(t, s);
     uint32_t slot = s->slot;
     s->slot = 0;
     sl_slab_give(&t->slab, slot);

@@ -1,5 +1,5 @@
 foreach(module route route_filter sessions subscriptions subscriptions_cost
-    subscriptions_model shared_groups retained outbox)
+    subscriptions_model shared_groups retained outbox unacked)
   sluice_test(test_${module} USES route)
 endforeach()
 

@@ -32,6 +32,29 @@ static void a_session_is_found_by_its_client_id(void **state)
     sessions_free(t);
 }
 
+static void an_anonymous_session_has_a_slot_and_is_counted_nowhere_else(void **state)
+{
+    (void)state;
+    struct sessions *t = sessions_new(1);
+    struct session *s = sessions_add_anonymous(t, 7, 3), *named = add(t, "a", 8);
+    size_t pos = 0;
+    assert_true(s->anonymous && s->number == 7 && s->holder == 3 && !s->persistent);
+    assert_ptr_equal(sessions_at(t, s->slot), s);
+    assert_int_equal(sessions_count(t), 1); /* nor does the limit know it */
+    assert_int_equal(sessions_held(t), 0);
+    assert_int_equal(sessions_anonymous(t), 1);
+    assert_null(sessions_find(t, SL_BYTES_NONE));
+    assert_ptr_equal(sessions_next(t, &pos), named);
+    assert_null(sessions_next(t, &pos));
+    assert_null(sessions_expired(t, UINT64_MAX));
+    uint32_t slot = s->slot;
+    sessions_remove(t, s);
+    assert_null(sessions_at(t, slot));
+    assert_int_equal(sessions_anonymous(t), 0);
+    assert_int_equal(sessions_held(t), 0);
+    sessions_free(t);
+}
+
 static void a_slot_finds_its_session_until_that_is_removed(void **state)
 {
     (void)state;
@@ -172,6 +195,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_session_is_found_by_its_client_id),
+        cmocka_unit_test(an_anonymous_session_has_a_slot_and_is_counted_nowhere_else),
         cmocka_unit_test(a_slot_finds_its_session_until_that_is_removed),
         cmocka_unit_test(a_client_id_has_one_session_and_the_table_a_limit),
         cmocka_unit_test(absent_sessions_end_in_the_order_of_their_ends),

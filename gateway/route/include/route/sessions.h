@@ -26,6 +26,7 @@ struct session {
     };
     struct outbox *outbox;     /* NULL: nothing waits; the caller's (route/outbox.h) */
     uint32_t first_subscription, n_subscriptions; /* route/subscriptions.h */
+    uint64_t dropped_in;       /* the batch that says what it has no more, the caller's; 0: none does */
     uint16_t *ids;             /* sorted inbound QoS 2 ids */
     uint32_t n_ids, cap_ids;
     uint32_t heap_pos; /* sessions.c's */
@@ -45,6 +46,7 @@ SL_CHECK int sessions_add(struct sessions *t, struct sl_bytes client_id, uint64_
 /* For a subscription that has an outbox of its own and ends with its connection: it
  * has a slot, and is not found by name, counted, limited or iterated over. */
 struct session *sessions_add_anonymous(struct sessions *t, uint64_t number, uint64_t holder) SL_CHECK;
+uint32_t sessions_anonymous(const struct sessions *t); /* how many of those there are */
 /* Its subscriptions and its outbox are gone already. */
 void sessions_remove(struct sessions *t, struct session *s);
 /* By a slot that a session had. NULL: it is nobody's now. It may have been given

@@ -33,7 +33,14 @@ static inline uint32_t unacked_count(const struct unacked *u)
 }
 /* Gives the next number. `lease` is the caller's. */
 uint64_t unacked_add(struct unacked *u, uint64_t lease);
+/* Gives the next number to what nobody has to answer: it is over. */
+static inline uint64_t unacked_pass(struct unacked *u)
+{
+    return ++u->last;
+}
 enum unacked_state unacked_state(const struct unacked *u, uint64_t number);
+/* Of an open or claimed one. SL_ENOENT: it is neither. */
+SL_CHECK int unacked_lease(const struct unacked *u, uint64_t number, uint64_t *lease);
 /* Takes an open or claimed one out. SL_ENOENT: it is neither. */
 SL_CHECK int unacked_take(struct unacked *u, uint64_t number, uint64_t *lease);
 /* An open one becomes claimed; a claimed one open again. SL_ENOENT: it is not. */
