@@ -15,48 +15,23 @@ static void put_text(struct stomp_writer *w, const char *s)
     put_raw(w, sl_str(s));
 }
 
-/* What stands for `c` on the wire, NULL: itself. */
-static const char *wire_form(const struct stomp_writer *w, uint8_t c)
-{
-    if (c == 0)
-        return " ";
-    if (!w->escape)
-        return c == '\n' ? " " : NULL;
-    switch (c) {
-    case '\n':
-        return "\\n";
-    case ':':
-        return "\\c";
-    case '\\':
-        return "\\\\";
-    case '\r':
-        return w->version == STOMP_V12 ? "\\r" : NULL;
-    default:
-        return NULL;
-    }
-}
-
-/* In runs: most values have nothing to escape. */
+/* Counted only where the most that it can be does not fit. */
 static void put_escaped(struct stomp_writer *w, struct sl_bytes v)
 {
-    size_t run = 0;
-    for (size_t i = 0; i < v.n; i++) {
-        const char *form = wire_form(w, v.p[i]);
-        if (form == NULL)
-            continue;
-        put_raw(w, sl_bytes_of(v.p + run, i - run));
-        put_text(w, form);
-        run = i + 1;
-    }
-    if (v.n > run)
-        put_raw(w, sl_bytes_of(v.p + run, v.n - run));
+    uint8_t *p = w->bad ? NULL : sl_buf_reserve(w->b, 2 * v.n);
+    if (p == NULL && !w->bad)
+        p = sl_buf_reserve(w->b, stomp_escaped_bytes(w->version, v));
+    if (p == NULL)
+        w->bad = true;
+    else
+        sl_buf_commit(w->b, (size_t)(stomp_wr_escaped(p, w->version, v) - p));
 }
 
 void stomp_begin(struct stomp_writer *w, struct sl_buf *b, enum stomp_version v,
                  enum stomp_command c)
 {
-    *w = (struct stomp_writer){b, sl_buf_len(b), v, v != STOMP_V10 && stomp_command_escapes(c),
-                               false};
+    bool escapes = stomp_command_escapes(c);
+    *w = (struct stomp_writer){ b, sl_buf_len(b), escapes ? v : STOMP_V10, false };
     put_text(w, stomp_command_name(c));
     put_text(w, "\n");
 }

@@ -73,6 +73,20 @@ static const struct error_text errors[STOMP_NERRORS] = {
       "A destination is /queue/NAME, /topic/a.b or /topic/a/b."),
     E(STOMP_E_TOPIC, "invalid destination", 0, "invalid_destination",
       "A topic has at least one character and neither + nor #."),
+    E(STOMP_E_SOURCE, "invalid destination", 0, "invalid_destination",
+      "A subscription is to /topic/..., /queue/NAME or /temp-queue/NAME."),
+    E(STOMP_E_FILTER, "invalid destination", 0, "invalid_destination",
+      "In a topic * or + stands for one whole level, and # for all that follow, as the last one."),
+    E(STOMP_E_TEMP_NAME, "invalid destination", 0, "invalid_destination",
+      "The name of a reply destination has 1 to 256 bytes and neither + nor #."),
+    E(STOMP_E_REPLY_FOREIGN, "not authorized", 0, "subscribe_denied",
+      "A reply destination can be subscribed to by the connection that it belongs to."),
+    E(STOMP_E_SUBSCRIPTION_EXISTS, "duplicate subscription", 0, "duplicate_subscription",
+      "A subscription of this id, or to this reply destination, stands already."),
+    E(STOMP_E_SUBSCRIPTION_UNKNOWN, "unknown subscription", 0, "unknown_subscription",
+      "There is no such subscription on this connection."),
+    E(STOMP_E_SUBSCRIPTIONS_MANY, "too many subscriptions", 0, "too_many_subscriptions",
+      "A connection may have 4096 subscriptions, with 1 MiB of names."),
     E(STOMP_E_TRANSACTION_UNKNOWN, "unknown transaction", 0, "unknown_transaction",
       "The transaction is not open."),
     E(STOMP_E_TRANSACTION_EXISTS, "transaction already begun", 0, "transaction_begun_twice",
@@ -81,8 +95,8 @@ static const struct error_text errors[STOMP_NERRORS] = {
       "A connection may have 64 open transactions."),
     E(STOMP_E_RECEIPTS_MANY, "too many receipts", 0, "too_many_receipts",
       "Too many frames wait for their receipt."),
-    E(STOMP_E_UNSUPPORTED, "not supported", 0, "not_supported",
-      "The server does not support this command"),
+    E(STOMP_E_NOT_SUPPORTED, "not supported", 0, "not_supported",
+      "The server does not support this header of SUBSCRIBE"),
     E(STOMP_E_CONNECT_TIMEOUT, "connect timeout", 0, "connect_timeout",
       "No complete CONNECT came in time."),
     E(STOMP_E_HEART_BEAT, "heart-beat timeout", 0, "heart_beat_timeout",
@@ -102,8 +116,14 @@ static const struct error_text errors[STOMP_NERRORS] = {
       "This client may not publish there."),
     E(STOMP_E_TARGET, "invalid destination", 0, "invalid_destination",
       "The destination does not exist or cannot be published to."),
+    E(STOMP_E_SOURCE_DENIED, "not authorized", 0, "subscribe_denied",
+      "This client may not subscribe there."),
+    E(STOMP_E_SOURCE_UNKNOWN, "invalid destination", 0, "invalid_destination",
+      "The destination does not exist or cannot be subscribed to."),
+    E(STOMP_E_CONSUMERS_MANY, "quota exceeded", 5, "quota_exceeded",
+      "The server has reached its limit of subscriptions."),
     E(STOMP_E_STORE, "store unavailable", 30, "store_unavailable",
-      "The message was refused: the server cannot store it now."),
+      "The server cannot store anything now."),
     E(STOMP_E_TAKEOVER, "session taken over", 0, "session_taken_over",
       "Another connection uses the same client-id."),
     E(STOMP_E_SHUTDOWN, "server shutting down", 5, "shutdown", "The server is shutting down."),
@@ -114,13 +134,17 @@ static const struct error_text errors[STOMP_NERRORS] = {
     E(STOMP_E_EARLY_DATA, "frame too large", 0, "early_data",
       "Too much was sent before CONNECTED."),
     E(STOMP_E_DELIVERY_UNKNOWN, "unknown delivery", 0, "unknown_delivery",
-      "No message was given under this id."),
+      "No message was given to this connection, to be acknowledged, under this id."),
     E(STOMP_E_TRANSACTION_STALE, "transaction failed", 0, "stale_transaction",
       "The transaction acknowledges a message that is no longer this client's. Nothing of it was done."),
+    E(STOMP_E_TRANSACTION_LARGE, "transaction too large", 0, "transaction_too_large",
+      "The transaction would hold more messages or bytes than the server's limit."),
     E(STOMP_E_SLOW, "slow consumer", 5, "slow_consumer",
-      "Messages came faster than they were read or acknowledged, and too many wait."),
+      "More messages wait than the server keeps: read them faster, acknowledge them sooner, or ask "
+      "for a larger prefetch-count."),
     E(STOMP_E_ACK_TIMEOUT, "acknowledgement timeout", 0, "ack_timeout",
-      "A message was neither acknowledged nor extended in time."),
+      "The oldest message was neither acknowledged nor extended in time: work that takes longer "
+      "sends NACK with the header extend:30s, and a smaller prefetch-count leaves less to wait."),
 };
 #undef E
 
@@ -244,6 +268,10 @@ bool stomp_fail_frame(struct stomp_session *s, enum stomp_error e, const struct 
 
 void stomp_fail_answer(struct stomp_session *s, enum stomp_error e, uint32_t token)
 {
+    if (s->work != NULL && s->work->head.n > 0 && s->work->token == token) {
+        stomp_fail(s, e, s->work->head, NULL);
+        return;
+    }
     struct sl_bytes receipt;
     struct explanation x = {&errors[e], NULL, SL_BYTES_NONE};
     bool asked = token != 0 && stomp_ring_receipt(s, token, &receipt);

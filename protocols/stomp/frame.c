@@ -36,17 +36,49 @@ struct line_rule {
     enum stomp_fault too_long, nul;
 };
 
+#define EVERY_BYTE(b) (UINT64_C(0x0101010101010101) * (b))
+
+/* Not 0 when a byte is below 0x20 or above 0x7f, or a backslash; a borrow may tell too much, never too little. */
+static inline uint64_t odd_bytes(const uint8_t *p)
+{
+    uint64_t word;
+    memcpy(&word, p, sizeof word);
+    uint64_t low = word - EVERY_BYTE(0x20), backslash = (word ^ EVERY_BYTE('\\')) - EVERY_BYTE(1);
+    return (word | low | backslash) & EVERY_BYTE(0x80);
+}
+
+/* True when nothing needs a second look: printable ASCII without a backslash. False tells nothing. */
+static inline bool is_plain(struct sl_bytes in)
+{
+    uint64_t odd = 0;
+    if (in.n < 8) {
+        for (size_t i = 0; i < in.n; i++)
+            odd |= (uint64_t)(in.p[i] < 0x20 || in.p[i] > 0x7f || in.p[i] == '\\');
+        return odd == 0;
+    }
+    for (size_t i = 0; i + 8 < in.n; i += 8)
+        odd |= odd_bytes(in.p + i);
+    return (odd | odd_bytes(in.p + in.n - 8)) == 0;
+}
+
+/* What a line is, and whether it needs no further look at its bytes. */
+struct line {
+    struct sl_bytes text;
+    bool plain;
+};
+
 /* The line that starts at sc->line, without LF and one CR before it: 1.2
  * allows that CR, older clients send it too. */
 static int scan_line(struct stomp_scan *sc, const struct line_rule *r, struct sl_bytes in,
-                     struct sl_bytes *line)
+                     struct line *line)
 {
     size_t limit = sc->line + r->max + 2;
     size_t to = in.n < limit ? in.n : limit;
     const uint8_t *from = in.p + sc->pos;
     const uint8_t *lf = memchr(from, '\n', to - sc->pos);
     size_t end = lf == NULL ? to : (size_t)(lf - in.p);
-    const uint8_t *nul = memchr(from, 0, end - sc->pos);
+    line->plain = lf != NULL && is_plain(sl_bytes_of(in.p + sc->line, end - sc->line));
+    const uint8_t *nul = line->plain ? NULL : memchr(from, 0, end - sc->pos);
     if (nul != NULL) {
         sc->pos = (size_t)(nul - in.p) + 1;
         return fault(sc, r->nul);
@@ -59,7 +91,7 @@ static int scan_line(struct stomp_scan *sc, const struct line_rule *r, struct sl
         n--;
     if (n > r->max)
         return fault(sc, r->too_long);
-    *line = sl_bytes_of(in.p + sc->line, n);
+    line->text = sl_bytes_of(in.p + sc->line, n);
     sc->line = sc->pos;
     return SL_OK;
 }
@@ -68,11 +100,11 @@ static int scan_command(struct stomp_scan *sc, const struct stomp_rules *r, stru
 {
     static const struct line_rule rule = {STOMP_MAX_COMMAND, STOMP_FAULT_COMMAND_TOO_LONG,
                                           STOMP_FAULT_COMMAND_UNKNOWN};
-    struct sl_bytes line = SL_BYTES_NONE;
+    struct line line = { SL_BYTES_NONE, false };
     int err = scan_line(sc, &rule, in, &line);
     if (err != SL_OK)
         return err;
-    enum stomp_command c = stomp_command_of(line, r->from_client);
+    enum stomp_command c = stomp_command_of(line.text, r->from_client);
     if (c == STOMP_NO_COMMAND || (c == STOMP_NACK && r->version == STOMP_V10))
         return fault(sc, STOMP_FAULT_COMMAND_UNKNOWN);
     sc->command = (uint8_t)c;
@@ -103,13 +135,17 @@ static int note_length(struct stomp_scan *sc, struct sl_bytes value)
     return SL_OK;
 }
 
-static int check_header(struct stomp_scan *sc, const struct stomp_rules *r, struct sl_bytes line)
+/* 1.0 knows it in frames that have a body. Its clients copy the headers of a
+ * MESSAGE into their ACK: there it is no promise of octets to come. */
+static bool length_counts(const struct stomp_scan *sc, const struct stomp_rules *r)
 {
-    const uint8_t *colon = memchr(line.p, ':', line.n);
-    if (colon == NULL)
-        return fault(sc, STOMP_FAULT_HEADER_COLON);
-    if (colon == line.p)
-        return fault(sc, STOMP_FAULT_HEADER_NAME);
+    return r->version != STOMP_V10 || sc->command == STOMP_SEND || sc->command == STOMP_CONNECT ||
+           sc->command == STOMP_STOMP || !r->from_client;
+}
+
+static int check_bytes(struct stomp_scan *sc, const struct stomp_rules *r, struct sl_bytes line)
+{
+    sc->escapes = true;
     if (!sl_utf8_valid(line))
         return fault(sc, STOMP_FAULT_HEADER_UTF8);
     /* 1.2 reserves CR for the end of a line; in 1.0 and 1.1 it is data. */
@@ -118,10 +154,23 @@ static int check_header(struct stomp_scan *sc, const struct stomp_rules *r, stru
     if (stomp_command_escapes((enum stomp_command)sc->command) &&
         !stomp_escapes_valid(r->version, line))
         return fault(sc, STOMP_FAULT_HEADER_ESCAPE);
-    size_t n = (size_t)(colon - line.p);
-    if (stomp_header_of(sl_bytes_of(line.p, n)) == STOMP_H_CONTENT_LENGTH)
-        return note_length(sc, sl_bytes_of(colon + 1, line.n - n - 1));
     return SL_OK;
+}
+
+static int check_header(struct stomp_scan *sc, const struct stomp_rules *r, const struct line *line)
+{
+    static const char length[] = "content-length";
+    struct sl_bytes text = line->text;
+    const uint8_t *colon = memchr(text.p, ':', text.n);
+    if (colon == NULL)
+        return fault(sc, STOMP_FAULT_HEADER_COLON);
+    if (colon == text.p)
+        return fault(sc, STOMP_FAULT_HEADER_NAME);
+    int err = line->plain ? SL_OK : check_bytes(sc, r, text);
+    size_t n = (size_t)(colon - text.p);
+    if (err == SL_OK && n == sizeof length - 1 && memcmp(text.p, length, n) == 0 && length_counts(sc, r))
+        return note_length(sc, sl_bytes_of(colon + 1, text.n - n - 1));
+    return err;
 }
 
 /* 1.1 and 1.2: only SEND, MESSAGE and ERROR may have a body. */
@@ -150,16 +199,16 @@ static int scan_blank(struct stomp_scan *sc, const struct stomp_rules *r)
 static int scan_header(struct stomp_scan *sc, const struct stomp_rules *r, struct sl_bytes in)
 {
     struct line_rule rule = {r->max_line, STOMP_FAULT_HEADER_TOO_LONG, STOMP_FAULT_HEADER_NUL};
-    struct sl_bytes line = SL_BYTES_NONE;
+    struct line line = { SL_BYTES_NONE, false };
     int err = scan_line(sc, &rule, in, &line);
     if (err != SL_OK)
         return err;
-    if (line.n == 0)
+    if (line.text.n == 0)
         return scan_blank(sc, r);
     if (sc->n_headers == r->max_headers)
         return fault(sc, STOMP_FAULT_HEADERS_TOO_MANY);
     sc->n_headers++;
-    err = check_header(sc, r, line);
+    err = check_header(sc, r, &line);
     return err == SL_OK ? SL_EAGAIN : err;
 }
 

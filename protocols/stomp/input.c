@@ -17,6 +17,16 @@ void stomp_input_release(struct stomp_input *in)
     in->given = false;
 }
 
+void stomp_input_again(struct stomp_input *in)
+{
+    if (!in->given) {
+        in->view.p -= in->scan.pos;
+        in->view.n += in->scan.pos;
+    }
+    in->given = false;
+    in->scan = (struct stomp_scan){ 0 };
+}
+
 static void move_to_kept(struct stomp_input *in, size_t n)
 {
     int err = sl_buf_append(&in->kept, in->view.p, n);

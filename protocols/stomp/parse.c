@@ -15,7 +15,7 @@ static const uint32_t own_headers[STOMP_NCOMMANDS] = {
     [STOMP_CONNECT] = CONNECT_HEADERS,
     [STOMP_STOMP] = CONNECT_HEADERS,
     [STOMP_SEND] = BIT(DESTINATION) | BIT(CONTENT_LENGTH) | BIT(CONTENT_TYPE) | BIT(RECEIPT) |
-                   BIT(TRANSACTION) | BIT(REPLY_TO) | BIT(CORRELATION_ID),
+                   BIT(TRANSACTION) | BIT(REPLY_TO) | BIT(CORRELATION_ID) | BIT(RETAIN),
     [STOMP_SUBSCRIBE] = BIT(DESTINATION) | BIT(ID) | BIT(ACK) | BIT(RECEIPT),
     [STOMP_UNSUBSCRIBE] = BIT(DESTINATION) | BIT(ID) | BIT(RECEIPT),
     [STOMP_ACK] = ACK_HEADERS | BIT(RECEIPT),
@@ -113,14 +113,14 @@ static void place(struct stomp_frame *f, struct message_header *others, const st
 void stomp_frame_parse(struct stomp_arena *a, const struct stomp_scan *sc,
                        enum stomp_version version, struct sl_bytes raw, struct stomp_frame *out)
 {
-    arena_ready(a, sc->n_headers, 2 * sc->body);
+    arena_ready(a, sc->n_headers, 2 * sc->body + STOMP_ARENA_SPARE);
     out->command = (enum stomp_command)sc->command;
     out->present = 0;
     out->headers = a->headers;
     out->n_headers = 0;
     out->head = sl_bytes_of(raw.p, sc->body);
     out->body = sl_bytes_of(raw.p + sc->body, sc->pos - sc->body - 1);
-    bool escapes = version != STOMP_V10 && stomp_command_escapes(out->command);
+    bool escapes = sc->escapes && version != STOMP_V10 && stomp_command_escapes(out->command);
     struct sl_bytes block = {raw.p + sc->head, sc->body - sc->head};
     struct stomp_line line;
     while (stomp_line_next(&block, &line)) {

@@ -26,20 +26,20 @@ static uint32_t *slot_at(const struct stomp_ring *r, uint32_t i)
     return &r->slots[(r->first + i) & (r->cap - 1)];
 }
 
+/* There is one for each message: written at once, not header by header. */
 static void put_receipt(struct stomp_session *s, struct sl_bytes id)
 {
-    struct stomp_writer w;
-    stomp_begin(&w, &s->out, (enum stomp_version)s->version, STOMP_RECEIPT);
-    stomp_put(&w, "receipt-id", id);
-    if (stomp_end(&w, SL_BYTES_NONE) != SL_OK)
-        stomp_close(s, "output_limit");
+    static const char head[] = "RECEIPT\nreceipt-id:", tail[] = "\n\n";
+    uint8_t *from = sl_buf_reserve(&s->out, sizeof head + 2 * id.n + sizeof tail);
     s->last_out_ms = s->now_ms;
-}
-
-static void finish(struct stomp_session *s)
-{
-    s->goodbye = true;
-    stomp_close(s, "disconnect");
+    if (from == NULL) {
+        stomp_close(s, "output_limit");
+        return;
+    }
+    uint8_t *p = sl_wr_bytes(from, sl_bytes_of(head, sizeof head - 1));
+    p = stomp_wr_escaped(p, (enum stomp_version)s->version, id);
+    p = sl_wr_bytes(p, sl_bytes_of(tail, sizeof tail)); /* with its NUL */
+    sl_buf_commit(&s->out, (size_t)(p - from));
 }
 
 static void let_out(struct stomp_session *s)
@@ -59,7 +59,7 @@ static void let_out(struct stomp_session *s)
             return;
         sl_buf_consume(&r->text, n);
         if ((slot & LAST) != 0)
-            finish(s);
+            stomp_close(s, "disconnect");
     }
 }
 
@@ -103,20 +103,17 @@ static int push(struct stomp_session *s, const struct stomp_frame *f, uint32_t f
     return SL_OK;
 }
 
-void stomp_ring_settled(struct stomp_session *s, const struct stomp_frame *f, bool last)
+void stomp_ring_settled(struct stomp_session *s, const struct stomp_frame *f)
 {
-    bool empty = s->ring == NULL || s->ring->count == 0;
-    if (empty && stomp_has(f, STOMP_H_RECEIPT))
-        put_receipt(s, f->own[STOMP_H_RECEIPT]);
-    if (empty && last && s->state < STOMP_CLOSING)
-        finish(s);
-    if (empty || (!last && !stomp_has(f, STOMP_H_RECEIPT)))
+    if (!stomp_has(f, STOMP_H_RECEIPT))
         return;
-    if (push(s, f, SETTLED | (last ? LAST : 0u)) != SL_OK)
+    if (s->ring == NULL || s->ring->count == 0)
+        put_receipt(s, f->own[STOMP_H_RECEIPT]);
+    else if (push(s, f, SETTLED) != SL_OK)
         (void)stomp_fail_frame(s, STOMP_E_RECEIPTS_MANY, f, NULL);
 }
 
-uint32_t stomp_ring_open(struct stomp_session *s, const struct stomp_frame *f)
+static uint32_t open_slot(struct stomp_session *s, const struct stomp_frame *f, uint32_t flags)
 {
     struct stomp_ring *r = ring_of(s);
     if (r->count == 0 && s->ring_first == 0)
@@ -128,7 +125,29 @@ uint32_t stomp_ring_open(struct stomp_session *s, const struct stomp_frame *f)
             return 0;
         token = 1;
     }
-    return push(s, f, 0) == SL_OK ? token : 0;
+    if (push(s, f, flags) != SL_OK)
+        return 0;
+    s->work->token = token;
+    return token;
+}
+
+uint32_t stomp_ring_open(struct stomp_session *s, const struct stomp_frame *f)
+{
+    return open_slot(s, f, 0);
+}
+
+uint32_t stomp_ring_open_last(struct stomp_session *s, const struct stomp_frame *f)
+{
+    return open_slot(s, f, LAST);
+}
+
+bool stomp_ring_received(struct stomp_session *s, const struct stomp_frame *f)
+{
+    if (!stomp_has(f, STOMP_H_RECEIPT))
+        return true;
+    s->work->received = stomp_ring_open(s, f);
+    s->work->token = 0; /* its event has none: nobody else answers it */
+    return s->work->received != 0 || stomp_fail_frame(s, STOMP_E_RECEIPTS_MANY, f, NULL);
 }
 
 static uint32_t index_of(const struct stomp_session *s, uint32_t token)

@@ -30,7 +30,7 @@ static const struct stomp_session *of_const(const struct proto_session *p)
 }
 
 /* Memory of an idle connection is a feature. */
-_Static_assert(sizeof(struct stomp_session) <= 250 || sizeof(void *) != 8, "session has grown");
+_Static_assert(sizeof(struct stomp_session) <= 264 || sizeof(void *) != 8, "session has grown");
 
 static struct proto_session *session_new(const struct proto_config *cfg, uint64_t now_ms)
 {
@@ -43,12 +43,12 @@ static struct proto_session *session_new(const struct proto_config *cfg, uint64_
     return (struct proto_session *)(void *)s;
 }
 
-static void arena_free(struct stomp_session *s)
+static void work_free(struct stomp_session *s)
 {
-    if (s->arena != NULL)
-        stomp_arena_fini(s->arena);
-    sl_free(s->arena);
-    s->arena = NULL;
+    if (s->work != NULL)
+        stomp_arena_fini(&s->work->arena);
+    sl_free(s->work);
+    s->work = NULL;
 }
 
 static void session_free(struct proto_session *p)
@@ -56,9 +56,10 @@ static void session_free(struct proto_session *p)
     struct stomp_session *s = of(p);
     stomp_input_drop(&s->in);
     sl_buf_fini(&s->out);
-    arena_free(s);
+    work_free(s);
     stomp_ring_free(s);
     stomp_transactions_free(s);
+    stomp_subscriptions_free(s);
     sl_free(s);
 }
 
@@ -71,6 +72,19 @@ static void set_now(struct stomp_session *s, uint64_t now_ms)
 }
 
 /* ---- input ---- */
+
+/* The bytes of the frame at hand may go: it was not refused. */
+static void forget_frame(struct stomp_session *s)
+{
+    if (s->work == NULL)
+        return;
+    uint32_t received = s->work->received;
+    s->work->head = SL_BYTES_NONE;
+    s->work->token = s->work->received = 0;
+    s->work->consuming = false;
+    if (received != 0 && s->state < STOMP_CLOSING)
+        stomp_ring_answer(s, received);
+}
 
 static bool reads(const struct stomp_session *s)
 {
@@ -97,6 +111,7 @@ static void feed(struct proto_session *p, struct sl_bytes in, uint64_t now_ms)
 
 static void hold(struct proto_session *p)
 {
+    forget_frame(of(p));
     stomp_input_keep(&of(p)->in);
 }
 
@@ -138,24 +153,22 @@ static bool next_frame(struct stomp_session *s, struct proto_event *ev)
             stomp_fail(s, (enum stomp_error)s->in.scan.fault, raw, NULL);
             return false;
         }
-        if (s->arena == NULL)
-            s->arena = SL_NEW(struct stomp_arena);
-        stomp_frame_parse(s->arena, &s->in.scan, rules.version, raw, &f);
-        if (handle(s, &f, ev))
+        if (s->work == NULL)
+            s->work = SL_NEW(struct stomp_work);
+        stomp_frame_parse(&s->work->arena, &s->in.scan, rules.version, raw, &f);
+        s->work->head = f.head;
+        if (handle(s, &f, ev)) {
+            s->work->consuming = ev->kind == PROTO_CONSUME;
             return true;
+        }
     }
     return false;
 }
 
-static bool last_events(struct stomp_session *s, struct proto_event *ev)
+static bool last_event(struct stomp_session *s, struct proto_event *ev)
 {
     if (s->state != STOMP_CLOSING)
         return false;
-    if (s->goodbye) {
-        s->goodbye = false;
-        *ev = (struct proto_event){.kind = PROTO_DISCONNECT};
-        return true;
-    }
     s->state = STOMP_CLOSED;
     *ev = (struct proto_event){.kind = PROTO_CLOSE, .u.reason = s->reason};
     return true;
@@ -164,9 +177,15 @@ static bool last_events(struct stomp_session *s, struct proto_event *ev)
 static bool next(struct proto_session *p, struct proto_event *ev)
 {
     struct stomp_session *s = of(p);
+    forget_frame(s);
     if (s->state == STOMP_JUDGED)
         stomp_input_keep(&s->in);
-    return next_frame(s, ev) || last_events(s, ev);
+    if (s->state == STOMP_LEAVING)
+        stomp_input_drop(&s->in);
+    if (next_frame(s, ev))
+        return true;
+    forget_frame(s);
+    return last_event(s, ev);
 }
 
 static size_t buffered(const struct proto_session *p)
@@ -180,11 +199,12 @@ static size_t buffered(const struct proto_session *p)
 bool stomp_on_disconnect(struct stomp_session *s, const struct stomp_frame *f,
                          struct proto_event *ev)
 {
-    (void)ev;
+    uint32_t token = stomp_ring_open_last(s, f);
+    if (token == 0)
+        return stomp_fail_frame(s, STOMP_E_RECEIPTS_MANY, f, NULL);
     s->state = STOMP_LEAVING;
-    stomp_ring_settled(s, f, true);
-    stomp_input_drop(&s->in);
-    return false;
+    *ev = (struct proto_event){ .kind = PROTO_DISCONNECT, .token = token };
+    return true;
 }
 
 /* ---- answers ---- */
@@ -198,38 +218,44 @@ static void connected(struct proto_session *p, const struct proto_connected *a)
     stomp_accept(s, a);
 }
 
+/* A subscription that is refused is so while its frame is at hand. */
+static enum stomp_error error_of(const struct stomp_session *s, enum proto_result r)
+{
+    bool consuming = s->work != NULL && s->work->consuming;
+    switch (r) {
+    case PROTO_ACCEPTED:
+    case PROTO_NO_TAKER:
+    case PROTO_UNKNOWN_ID:
+        break;
+    case PROTO_REFUSED_QUOTA:
+        return consuming ? STOMP_E_CONSUMERS_MANY : STOMP_E_QUOTA;
+    case PROTO_REFUSED_DENIED:
+        return consuming ? STOMP_E_SOURCE_DENIED : STOMP_E_NOT_PERMITTED;
+    case PROTO_REFUSED_TARGET:
+        return consuming ? STOMP_E_SOURCE_UNKNOWN : STOMP_E_TARGET;
+    case PROTO_REFUSED_STORE:
+        return STOMP_E_STORE;
+    case PROTO_REFUSED_DELIVERY:
+        return STOMP_E_DELIVERY_UNKNOWN;
+    case PROTO_REFUSED_TRANSACTION:
+        return STOMP_E_TRANSACTION_STALE;
+    case PROTO_REFUSED_LARGE:
+        return STOMP_E_TRANSACTION_LARGE;
+    }
+    return STOMP_NERRORS;
+}
+
 static void answer(struct proto_session *p, uint32_t token, enum proto_result r, uint64_t now_ms)
 {
     struct stomp_session *s = of(p);
     set_now(s, now_ms);
     if (s->state >= STOMP_CLOSING)
         return;
-    switch (r) {
-    case PROTO_ACCEPTED:
-    case PROTO_NO_TAKER:
-    case PROTO_UNKNOWN_ID:
-        if (token != 0)
-            stomp_ring_answer(s, token);
-        return;
-    case PROTO_REFUSED_QUOTA:
-        stomp_fail_answer(s, STOMP_E_QUOTA, token);
-        return;
-    case PROTO_REFUSED_DENIED:
-        stomp_fail_answer(s, STOMP_E_NOT_PERMITTED, token);
-        return;
-    case PROTO_REFUSED_TARGET:
-        stomp_fail_answer(s, STOMP_E_TARGET, token);
-        return;
-    case PROTO_REFUSED_STORE:
-        stomp_fail_answer(s, STOMP_E_STORE, token);
-        return;
-    case PROTO_REFUSED_DELIVERY:
-        stomp_fail_answer(s, STOMP_E_DELIVERY_UNKNOWN, token);
-        return;
-    case PROTO_REFUSED_TRANSACTION:
-        stomp_fail_answer(s, STOMP_E_TRANSACTION_STALE, token);
-        return;
-    }
+    enum stomp_error e = error_of(s, r);
+    if (e != STOMP_NERRORS)
+        stomp_fail_answer(s, e, token);
+    else if (token != 0)
+        stomp_ring_answer(s, token);
 }
 
 static void say_goodbye(struct proto_session *p, enum proto_bye why)
@@ -254,28 +280,33 @@ static struct sl_buf *output(struct proto_session *p)
 /* Memory that may be given back once it has rested. */
 static bool holds_spare(const struct stomp_session *s)
 {
-    return s->arena != NULL || s->out.p != NULL || stomp_ring_idle(s) ||
+    return s->work != NULL || s->out.p != NULL || stomp_ring_idle(s) ||
            (s->in.kept.p != NULL && sl_buf_len(&s->in.kept) == 0);
 }
 
 static uint64_t trim_at(const struct stomp_session *s)
 {
-    uint64_t used = s->last_in_ms > s->last_out_ms ? s->last_in_ms : s->last_out_ms;
+    uint64_t used = (uint64_t)s->delivered_s * 1000;
+    used = used > s->last_in_ms ? used : s->last_in_ms;
+    used = used > s->last_out_ms ? used : s->last_out_ms;
     return holds_spare(s) ? used + STOMP_TRIM_MS : UINT64_MAX;
 }
 
 static void trim(struct stomp_session *s)
 {
+    forget_frame(s);
     stomp_input_release(&s->in);
-    arena_free(s);
+    work_free(s);
     if (stomp_ring_idle(s))
         stomp_ring_free(s);
     if (sl_buf_len(&s->in.kept) == 0)
         sl_buf_fini(&s->in.kept);
-    if (sl_buf_len(&s->out) == 0)
-        sl_buf_fini(&s->out);
-    else
+    if (sl_buf_len(&s->out) > 0) {
         s->last_out_ms = s->now_ms; /* the peer does not read: look again later */
+        return;
+    }
+    sl_buf_fini(&s->out);
+    s->out.max = STOMP_MAX_OUTPUT;
 }
 
 static uint64_t connect_limit(const struct stomp_session *s)
@@ -289,6 +320,9 @@ static void tick(struct proto_session *p, uint64_t now_ms)
 {
     struct stomp_session *s = of(p);
     set_now(s, now_ms);
+    if (s->delivered)
+        s->delivered_s = (uint32_t)(now_ms / 1000) + 1;
+    s->delivered = false;
     if (now_ms >= connect_limit(s))
         stomp_fail(s, STOMP_E_CONNECT_TIMEOUT, SL_BYTES_NONE, NULL);
     stomp_heartbeat_tick(s);
@@ -331,6 +365,9 @@ const struct protocol stomp_protocol = {
     .over = over,
     .connected = connected,
     .answer = answer,
+    .packets_new = stomp_packets_new,
+    .packets_free = stomp_packets_free,
+    .deliver = stomp_deliver,
     .shutdown = say_goodbye,
     .output = output,
     .tick = tick,

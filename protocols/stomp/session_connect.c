@@ -37,6 +37,7 @@ static bool choose_version(const struct stomp_frame *f, enum stomp_version *v)
     return false;
 }
 
+/* A client that leaves out host (as common ones do) gets the one that there is. */
 static bool connect_valid(struct stomp_session *s, const struct stomp_frame *f)
 {
     enum stomp_version v;
@@ -47,8 +48,6 @@ static bool connect_valid(struct stomp_session *s, const struct stomp_frame *f)
         return true; /* no host, no heart-beat; a body is ignored */
     if (f->body.n > 0)
         return stomp_fail_frame(s, (enum stomp_error)STOMP_FAULT_BODY_FORBIDDEN, f, NULL);
-    if (v == STOMP_V12 && !stomp_has(f, STOMP_H_HOST)) /* stomp.py's Connection11 sends none, and we have one host only */
-        return stomp_fail_frame(s, STOMP_E_HEADER_MISSING, f, "host");
     if (stomp_has(f, STOMP_H_HEART_BEAT) && !stomp_heartbeat_agree(s, f->own[STOMP_H_HEART_BEAT]))
         return stomp_fail_frame(s, STOMP_E_HEADER_INVALID, f, "heart-beat");
     return true;
@@ -93,7 +92,7 @@ static enum stomp_error refusal(enum proto_connect_result r)
 void stomp_accept(struct stomp_session *s, const struct proto_connected *a)
 {
     if (a->result != PROTO_CONNECT_OK) {
-        stomp_fail(s, refusal(a->result), SL_BYTES_NONE, NULL);
+        stomp_fail_answer(s, refusal(a->result), 0);
         return;
     }
     struct stomp_writer w;
@@ -112,6 +111,8 @@ void stomp_accept(struct stomp_session *s, const struct proto_connected *a)
         stomp_close(s, "output_limit");
         return;
     }
+    s->reply_key = a->reply_key;
+    s->names_from = a->names_from;
     s->state = STOMP_READY;
     s->fresh = true;
 }

@@ -24,7 +24,7 @@ bool stomp_on_begin(struct stomp_session *s, const struct stomp_frame *f, struct
         return stomp_fail_frame(s, STOMP_E_TRANSACTION_EXISTS, f, NULL);
     if (err != SL_OK)
         return stomp_fail_frame(s, STOMP_E_TRANSACTIONS_MANY, f, NULL);
-    stomp_ring_settled(s, f, false);
+    stomp_ring_settled(s, f);
     *ev = (struct proto_event){.kind = PROTO_BEGIN, .u.transaction = name};
     return s->state < STOMP_CLOSING;
 }
@@ -50,7 +50,7 @@ bool stomp_on_abort(struct stomp_session *s, const struct stomp_frame *f, struct
         return false;
     if (stomp_transaction_close(s, name) != SL_OK)
         return stomp_fail_frame(s, STOMP_E_TRANSACTION_UNKNOWN, f, NULL);
-    stomp_ring_settled(s, f, false);
+    stomp_ring_settled(s, f);
     *ev = (struct proto_event){.kind = PROTO_ABORT, .u.transaction = name};
     return s->state < STOMP_CLOSING;
 }

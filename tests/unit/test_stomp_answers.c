@@ -115,8 +115,10 @@ static void disconnect_waits_for_all_before(void **state)
     assert_string_equal(harness_log(&h), "");
     sent_is(&h, RECEIPT("1"));
     FEED(&h, SEND("no"));
+    harness_answer(&h, 2, PROTO_ACCEPTED);
+    sent_is(&h, "");
     harness_answer(&h, 1, PROTO_ACCEPTED);
-    assert_string_equal(harness_log(&h), "DISCONNECT\nCLOSE disconnect\n");
+    assert_string_equal(harness_log(&h), "CLOSE disconnect\n");
     sent_is(&h, RECEIPT("bye"));
     harness_end(&h);
 }
@@ -127,9 +129,12 @@ static void disconnect_without_receipt_loses_no_older_receipt(void **state)
     struct harness h;
     open_late(&h, "1.2");
     FEED(&h, SEND("1") "DISCONNECT\n\n\0");
+    assert_int_equal(h.n_tokens, 2);
     harness_forget(&h);
+    harness_answer(&h, 1, PROTO_ACCEPTED);
+    assert_string_equal(harness_log(&h), "");
     harness_answer(&h, 0, PROTO_ACCEPTED);
-    assert_string_equal(harness_log(&h), "DISCONNECT\nCLOSE disconnect\n");
+    assert_string_equal(harness_log(&h), "CLOSE disconnect\n");
     sent_is(&h, RECEIPT("1"));
     harness_end(&h);
 }
@@ -313,6 +318,19 @@ static void sixty_four_transactions_may_be_open(void **state)
     harness_end(&h);
 }
 
+static void a_refused_connect_is_quoted_without_its_passcode(void **state)
+{
+    (void)state;
+    struct harness h;
+    harness_start(&h);
+    h.judgement.result = PROTO_CONNECT_BAD_CREDENTIALS;
+    FEED(&h, "CONNECT\naccept-version:1.2\nhost:h\nlogin:joe\npasscode:secret\n\n\0");
+    assert_non_null(strstr(harness_sent(&h), "Login or passcode is wrong.\n> CONNECT\n"));
+    assert_non_null(strstr(harness_sent(&h), "> login:joe\n> passcode:***\n"));
+    assert_null(strstr(harness_sent(&h), "secret"));
+    harness_end(&h);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -331,6 +349,7 @@ int main(void)
         cmocka_unit_test(begin_twice_is_an_error),
         cmocka_unit_test(a_committed_transaction_is_closed),
         cmocka_unit_test(a_refused_commit_is_an_error),
+        cmocka_unit_test(a_refused_connect_is_quoted_without_its_passcode),
         cmocka_unit_test(sixty_four_transactions_may_be_open),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 #include "test_stomp_harness.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 static void note(struct harness *h, const char *name, struct sl_bytes v)
@@ -31,6 +32,8 @@ static void log_publish(struct harness *h, const struct proto_publish *p)
     say(h, p->to_queue ? "PUBLISH queue" : "PUBLISH topic");
     note(h, "to", p->topic);
     say(h, p->qos > 0 ? " qos=1" : " qos=0");
+    if (p->retain)
+        say(h, " retain");
     note(h, "tx", p->transaction);
     note(h, "type", p->content_type);
     note(h, "corr", p->correlation);
@@ -47,6 +50,35 @@ static void log_publish(struct harness *h, const struct proto_publish *p)
         assert_int_equal(sl_buf_printf(&h->log, " bytes=%zu", p->payload.n), SL_OK);
 }
 
+static void number(struct harness *h, const char *name, uint64_t v)
+{
+    assert_int_equal(sl_buf_printf(&h->log, " %s%" PRIu64, name, v), SL_OK);
+}
+
+static void log_consume(struct harness *h, const struct proto_consume *c)
+{
+    static const char *const modes[] = { " auto", " client", " each" };
+    say(h, "CONSUME");
+    number(h, "", c->consumer);
+    say(h, c->from_queue ? " queue" : c->own_reply ? " reply" : " topic");
+    note(h, "from", c->source);
+    say(h, modes[c->mode]);
+    if (c->credit > 0)
+        number(h, "credit=", c->credit);
+}
+
+static void log_acknowledge(struct harness *h, const struct proto_acknowledge *a)
+{
+    static const char *const verdicts[] = { "ACK", "NACK", "DEAD", "EXTEND" };
+    say(h, verdicts[a->verdict]);
+    number(h, "consumer=", a->consumer);
+    number(h, "delivery=", a->delivery);
+    if (a->has_ms)
+        number(h, "ms=", a->ms);
+    note(h, "reason", a->reason);
+    note(h, "tx", a->transaction);
+}
+
 static void log_event(struct harness *h, const struct proto_event *ev)
 {
     switch (ev->kind) {
@@ -57,13 +89,14 @@ static void log_event(struct harness *h, const struct proto_event *ev)
         log_publish(h, &ev->u.publish);
         break;
     case PROTO_CONSUME:
-        say(h, "CONSUME");
+        log_consume(h, &ev->u.consume);
         break;
     case PROTO_CANCEL:
         say(h, "CANCEL");
+        number(h, "", ev->u.consumer);
         break;
     case PROTO_ACKNOWLEDGE:
-        say(h, "ACKNOWLEDGE");
+        log_acknowledge(h, &ev->u.acknowledge);
         break;
     case PROTO_BEGIN:
         say(h, "BEGIN");
@@ -119,15 +152,21 @@ static void on_token(struct harness *h, uint32_t token)
     h->tokens[h->n_tokens++] = token;
 }
 
-void harness_pull(struct harness *h)
+bool harness_next(struct harness *h)
 {
     struct proto_event ev;
-    while (stomp_protocol.next(h->s, &ev)) {
-        log_event(h, &ev);
-        if (ev.kind == PROTO_CONNECT && !h->unjudged)
-            stomp_protocol.connected(h->s, &h->judgement);
-        on_token(h, ev.token);
-    }
+    if (!stomp_protocol.next(h->s, &ev))
+        return false;
+    log_event(h, &ev);
+    if (ev.kind == PROTO_CONNECT && !h->unjudged)
+        stomp_protocol.connected(h->s, &h->judgement);
+    on_token(h, ev.token);
+    return true;
+}
+
+void harness_pull(struct harness *h)
+{
+    while (harness_next(h)) {}
     take_output(h);
 }
 
@@ -157,6 +196,22 @@ void harness_answer(struct harness *h, size_t i, enum proto_result r)
     assert_true(i < h->n_tokens);
     stomp_protocol.answer(h->s, h->tokens[i], r, h->now);
     harness_pull(h);
+}
+
+enum proto_delivered harness_deliver(struct harness *h, const struct message_parts *m,
+                                     const struct proto_delivery *how, uint32_t consumer)
+{
+    if (h->packets == NULL)
+        h->packets = stomp_protocol.packets_new();
+    struct proto_delivery d = *how;
+    struct message *msg = message_new(m);
+    d.msg = msg;
+    d.subscription_ids = &consumer;
+    d.n_ids = 1;
+    enum proto_delivered r = stomp_protocol.deliver(h->s, &d, h->packets);
+    message_unref(msg);
+    harness_pull(h);
+    return r;
 }
 
 void harness_until(struct harness *h, uint64_t ms)
@@ -212,7 +267,9 @@ void harness_start(struct harness *h)
         .heart_beat_ms = 10000,
         .server_name = "sluice",
     };
-    h->judgement = (struct proto_connected){.result = PROTO_CONNECT_OK, .client_id = sl_str("c1")};
+    h->judgement = (struct proto_connected){
+        .result = PROTO_CONNECT_OK, .client_id = sl_str("c1"), .reply_key = 0xabc
+    };
     h->now = 1000000;
     h->s = stomp_protocol.session_new(&h->cfg, h->now);
 }
@@ -220,6 +277,7 @@ void harness_start(struct harness *h)
 void harness_end(struct harness *h)
 {
     stomp_protocol.session_free(h->s);
+    stomp_protocol.packets_free(h->packets);
     sl_buf_fini(&h->log);
     sl_buf_fini(&h->sent);
 }
@@ -231,4 +289,43 @@ void harness_connect(struct harness *h, const char *version)
     FEED(h, "\nhost:h\n\n\0");
     assert_string_equal(harness_log(h), "CONNECT host=h\n");
     harness_forget(h);
+}
+
+/* ---- consumers ---- */
+
+const struct proto_delivery delivery_first = { .delivery = 1, .attempt = 1 };
+const struct proto_delivery delivery_unasked = { .attempt = 1 };
+
+void harness_consume(struct harness *h, const char *version, const char *destination,
+                     const char *mode)
+{
+    harness_start(h);
+    harness_connect(h, version);
+    harness_text(h, "SUBSCRIBE\nid:s\ndestination:");
+    harness_text(h, destination);
+    harness_text(h, "\nack:");
+    harness_text(h, mode);
+    FEED(h, "\n\n\0");
+    harness_forget(h);
+}
+
+struct message_parts message_of_queue(void)
+{
+    return (struct message_parts){
+        .id = 0x10000000001,
+        .protocol = MESSAGE_STOMP,
+        .flags = MESSAGE_TO_QUEUE,
+        .topic = sl_str("q"),
+        .payload = sl_str("hello"),
+    };
+}
+
+struct message_parts message_of_topic(const char *topic)
+{
+    return (struct message_parts){
+        .id = 0x10000000002,
+        .protocol = MESSAGE_MQTT5,
+        .topic = sl_str(topic),
+        .payload = sl_str("21.5"),
+    };
 }

@@ -7,12 +7,14 @@
 #include "claims.h"
 
 #include "core/alloc.h"
+#include "core/message.h"
 #include "protocols/protocol.h"
 
 enum harness_answers { ANSWER_AT_ONCE, ANSWER_LATER };
 
 struct harness {
     struct proto_session *s;
+    struct proto_packets *packets; /* NULL: nothing was delivered */
     struct proto_config cfg;
     struct proto_connected judgement; /* what CONNECT is answered with */
     enum harness_answers answers;
@@ -31,9 +33,21 @@ void harness_connect(struct harness *h, const char *version);
 /* Feeds in pieces of `step` bytes. */
 void harness_feed(struct harness *h, const void *p, size_t n, size_t step);
 void harness_text(struct harness *h, const char *text);
+/* One event, when there is one. */
+bool harness_next(struct harness *h);
 /* Pulls events without input. */
 void harness_pull(struct harness *h);
 void harness_answer(struct harness *h, size_t i, enum proto_result r);
+/* The same, and a subscription with the id `s`: to /queue/q or /topic/#, in that ack mode. */
+void harness_consume(struct harness *h, const char *version, const char *destination,
+                     const char *mode);
+struct message_parts message_of_queue(void);
+struct message_parts message_of_topic(const char *topic);
+/* One that is to be answered, one that is not. */
+extern const struct proto_delivery delivery_first, delivery_unasked;
+/* A message of these parts, to the consumer of that number; its own memory dies after. */
+enum proto_delivered harness_deliver(struct harness *h, const struct message_parts *m,
+                                     const struct proto_delivery *how, uint32_t consumer);
 /* Time goes on to `ms` in the steps that deadline() asks for. */
 void harness_until(struct harness *h, uint64_t ms);
 

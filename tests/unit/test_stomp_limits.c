@@ -236,6 +236,24 @@ static void a_peer_that_does_not_read_is_cut_off(void **state)
     harness_end(&h);
 }
 
+/* Room that a large message was given is not a client's to fill with receipts later. */
+static void the_limit_of_output_is_back_after_a_large_message(void **state)
+{
+    (void)state;
+    struct harness h;
+    harness_consume(&h, "1.2", "/queue/q", "auto");
+    struct message_parts m = message_of_queue();
+    m.payload.n = 9 * MIB;
+    uint8_t *body = test_calloc(1, m.payload.n);
+    m.payload.p = body;
+    assert_int_equal(harness_deliver(&h, &m, &delivery_unasked, 1), PROTO_SENT);
+    assert_true(stomp_protocol.output(h.s)->max > 9 * MIB);
+    harness_until(&h, h.now + 5000);
+    assert_int_equal(stomp_protocol.output(h.s)->max, 4 * MIB);
+    test_free(body);
+    harness_end(&h);
+}
+
 static void an_explanation_is_short_however_long_the_frame(void **state)
 {
     (void)state;
@@ -293,6 +311,7 @@ int main(void)
         cmocka_unit_test(owed_answers_are_limited),
         cmocka_unit_test(receipts_that_wait_are_limited_in_bytes),
         cmocka_unit_test(a_peer_that_does_not_read_is_cut_off),
+        cmocka_unit_test(the_limit_of_output_is_back_after_a_large_message),
         cmocka_unit_test(an_explanation_is_short_however_long_the_frame),
         cmocka_unit_test(many_frames_at_once_are_all_read),
     };

@@ -84,7 +84,7 @@ static const struct vector vectors[] = {
     V("headers: the protocol's own are not among the message's", "1.2",
       "SEND\ncontent-type:text/plain\ndestination:/topic/t\nreply-to:/topic/r\n"
       "correlation-id:c-1\npriority:7\ncontent-type:x\nlogin:no\n\n\0",
-      "PUBLISH topic to=t qos=0 type=text/plain corr=c-1 reply=/topic/r [priority|7] [login|no]\n",
+      "PUBLISH topic to=t qos=0 type=text/plain corr=c-1 reply=r [priority|7] [login|no]\n",
       ""),
     V("headers: meaning headers stay for the hub", "1.2",
       "SEND\ndestination:/queue/q\nexpires:1700000000000\ndelay:10s\ndedup-id:d\njob-id:j\n\n\0",
@@ -116,6 +116,8 @@ static const struct vector vectors[] = {
       "PUBLISH topic to=a/v1.2.3 qos=0\n", ""),
     V("destination: %2E is a dot in the slashed form, other escapes are text", "1.2",
       "SEND\ndestination:/topic/a/b%2Ec%2F%\n\n\0", "PUBLISH topic to=a/b.c%2F% qos=0\n", ""),
+    V("destination: %25 is a percent sign", "1.2", "SEND\ndestination:/topic/a.b%252E%25%2\n\n\0",
+      "PUBLISH topic to=a/b%2E%%2 qos=0\n", ""),
     V("destination: %2E does not turn the slashed form into the dotted", "1.2",
       "SEND\ndestination:/topic/a/v1.2%2E3\n\n\0", "PUBLISH topic to=a/v1.2.3 qos=0\n", ""),
     V("destination: a queue's name is taken as it is", "1.2",

@@ -69,6 +69,101 @@ static void the_server_beats_only_when_it_was_silent(void **state)
     harness_end(&h);
 }
 
+static void subscribe(struct harness *h)
+{
+    FEED(h, "SUBSCRIBE\nid:0\ndestination:/queue/q\n\n\0");
+    harness_forget(h);
+}
+
+static void give(struct harness *h)
+{
+    struct message_parts m = { .id = 1, .topic = sl_str("t"), .payload = sl_str("x") };
+    struct proto_delivery d = { .attempt = 1 };
+    assert_int_equal(harness_deliver(h, &m, &d, 1), PROTO_SENT);
+}
+
+static size_t beats_in(const char *sent)
+{
+    return strspn(sent, "\n");
+}
+
+static void a_delivery_is_a_sign_of_life_and_beats_go_on_after_the_last(void **state)
+{
+    (void)state;
+    struct harness h;
+    connect_with(&h, "0,10000");
+    subscribe(&h);
+    harness_until(&h, T0 + 5000);
+    give(&h);
+    harness_forget(&h);
+    harness_until(&h, T0 + 12999);
+    assert_string_equal(harness_sent(&h), "");
+    harness_until(&h, T0 + 60000);
+    assert_int_equal(beats_in(harness_sent(&h)), 6);
+    harness_end(&h);
+}
+
+/* Deliveries come without a time: what is told late is a beat too many at most. */
+static void no_gap_is_longer_than_agreed_however_deliveries_fall(void **state)
+{
+    (void)state;
+    struct harness h;
+    connect_with(&h, "0,10000");
+    subscribe(&h);
+    uint64_t last = T0, at = T0;
+    for (unsigned i = 0; i < 200; i++) {
+        at += (i * 7919u) % 3000u;
+        for (uint64_t due; (due = stomp_protocol.deadline(h.s)) <= at;) {
+            h.now = due > h.now ? due : h.now;
+            stomp_protocol.tick(h.s, h.now);
+            harness_pull(&h);
+            if (*harness_sent(&h) != '\0') {
+                assert_true(h.now - last < 10000);
+                last = h.now;
+            }
+            harness_forget(&h);
+        }
+        if (i % 13 != 0)
+            continue;
+        give(&h);
+        harness_forget(&h);
+        assert_true(at - last < 10000);
+        last = at;
+    }
+    harness_end(&h);
+}
+
+static void who_floods_the_server_still_gets_its_beats(void **state)
+{
+    (void)state;
+    struct harness h;
+    connect_with(&h, "10000,10000");
+    subscribe(&h);
+    for (uint64_t at = T0; at < T0 + 40000; at += 10) {
+        harness_until(&h, at);
+        FEED(&h, "SEND\ndestination:/topic/t\n\nx\0ACK\nid:1-1\n\n\0");
+    }
+    assert_int_equal(beats_in(harness_sent(&h)), 4);
+    assert_null(strstr(harness_log(&h), "CLOSE"));
+    harness_end(&h);
+}
+
+static void who_is_sent_much_and_says_nothing_is_given_up(void **state)
+{
+    (void)state;
+    struct harness h;
+    connect_with(&h, "10000,10000");
+    subscribe(&h);
+    for (uint64_t at = T0; at < T0 + 20000; at += 100) {
+        harness_until(&h, at);
+        give(&h);
+    }
+    assert_string_equal(harness_log(&h), "");
+    harness_until(&h, T0 + 20000);
+    assert_string_equal(harness_log(&h), "CLOSE heart_beat_timeout\n");
+    harness_end(&h);
+}
+
 static void any_byte_is_a_sign_of_life(void **state)
 {
     (void)state;
@@ -207,11 +302,36 @@ static void rested_memory_is_given_back(void **state)
     harness_end(&h);
 }
 
+/* A consumer without heart-beats that is given something now and then. */
+static void memory_of_deliveries_is_given_back_when_they_rest(void **state)
+{
+    (void)state;
+    struct harness h;
+    connect_with(&h, "0,0");
+    subscribe(&h);
+    harness_until(&h, T0 + 50000);
+    assert_null(stomp_protocol.output(h.s)->p);
+    for (uint64_t at = T0 + 100000; at < T0 + 105000; at += 500) {
+        h.now = at; /* nobody has told the session */
+        give(&h);
+        harness_until(&h, at);
+        assert_non_null(stomp_protocol.output(h.s)->p);
+    }
+    harness_until(&h, T0 + 110000);
+    assert_null(stomp_protocol.output(h.s)->p);
+    assert_true(stomp_protocol.deadline(h.s) == UINT64_MAX);
+    harness_end(&h);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(heart_beats_are_agreed_in_both_directions),
         cmocka_unit_test(the_server_beats_only_when_it_was_silent),
+        cmocka_unit_test(a_delivery_is_a_sign_of_life_and_beats_go_on_after_the_last),
+        cmocka_unit_test(no_gap_is_longer_than_agreed_however_deliveries_fall),
+        cmocka_unit_test(who_floods_the_server_still_gets_its_beats),
+        cmocka_unit_test(who_is_sent_much_and_says_nothing_is_given_up),
         cmocka_unit_test(any_byte_is_a_sign_of_life),
         cmocka_unit_test(silence_does_not_count_while_reading_is_paused),
         cmocka_unit_test(a_peer_that_does_not_read_gets_no_pile_of_beats),
@@ -221,6 +341,7 @@ int main(void)
         cmocka_unit_test(no_connect_in_time_is_an_error),
         cmocka_unit_test(a_connection_without_beats_asks_for_no_time),
         cmocka_unit_test(rested_memory_is_given_back),
+        cmocka_unit_test(memory_of_deliveries_is_given_back_when_they_rest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -87,7 +87,7 @@ struct proto_connect {
 struct proto_publish {
     struct sl_bytes topic;       /* valid topic name; alias already resolved; STOMP: as contract.md §3, decision 25 */
     bool to_queue;               /* STOMP /queue/NAME: `topic` is NAME, routes do not apply */
-    uint8_t qos;                 /* STOMP: 1 with receipt, else 0 */
+    uint8_t qos;                 /* STOMP: 1 with receipt or in a transaction, else 0 */
     bool dup, retain;
     uint8_t form;                /* enum message_flag, from MESSAGE_PAYLOAD_UTF8 on: passed on as it came */
     uint16_t packet_id;          /* MQTT QoS 1 and 2 */
@@ -208,6 +208,7 @@ enum proto_result {
     PROTO_REFUSED_STORE, /* the store is broken: 0x83 / closes after grace / ERROR with retry-after */
     PROTO_REFUSED_DELIVERY,    /* ACKNOWLEDGE: no such delivery was ever given */
     PROTO_REFUSED_TRANSACTION, /* COMMIT: it answers a delivery that is over, and so does nothing */
+    PROTO_REFUSED_LARGE,       /* a transaction would hold more than it may */
 };
 
 enum proto_connect_result {
@@ -224,6 +225,7 @@ struct proto_connected {
     bool session_present;
     struct sl_bytes client_id;     /* the id in force; told to the client if it had none */
     uint64_t reply_key;            /* STOMP: of this connection's reply destinations; nobody can guess it */
+    uint32_t names_from;           /* STOMP: its consumers are called by numbers beyond this one, as those of few others are */
 };
 
 /* Why the server ends a connection on its own account. */

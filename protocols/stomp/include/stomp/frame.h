@@ -79,6 +79,7 @@ enum stomp_header {
     STOMP_H_ACK,
     STOMP_H_MESSAGE_ID,
     STOMP_H_SUBSCRIPTION,
+    STOMP_H_RETAIN,
     STOMP_NHEADERS,
     STOMP_H_OTHER = STOMP_NHEADERS
 };
@@ -109,6 +110,7 @@ struct stomp_scan {
     uint8_t head; /* bytes of the command line with its end */
     uint8_t state, command, fault;
     bool has_length, complete;
+    bool escapes; /* a header line may have one */
 };
 
 /* How many end-of-lines (LF or CR LF) `in` starts with, in bytes: what may
@@ -163,7 +165,8 @@ struct stomp_frame {
 void stomp_frame_parse(struct stomp_arena *a, const struct stomp_scan *sc,
                        enum stomp_version version, struct sl_bytes raw, struct stomp_frame *out);
 /* n bytes of the arena; all takes for one frame together at most as many
- * bytes as its headers have. */
+ * bytes as its headers have, and STOMP_ARENA_SPARE. */
+#define STOMP_ARENA_SPARE 320u
 uint8_t *stomp_arena_take(struct stomp_arena *a, size_t n) SL_CHECK;
 
 static inline bool stomp_has(const struct stomp_frame *f, enum stomp_header h)
@@ -188,20 +191,23 @@ bool stomp_command_escapes(enum stomp_command c);
 bool stomp_escapes_valid(enum stomp_version v, struct sl_bytes in);
 /* Writes at most in.n bytes and returns how many; `in` must be valid. */
 size_t stomp_unescape(enum stomp_version v, struct sl_bytes in, uint8_t *out);
+/* At most 2 * in.n bytes; their end is returned. What cannot be said (a
+ * line feed in 1.0, NUL in any) becomes a space: a header never breaks a frame. */
+size_t stomp_escaped_bytes(enum stomp_version v, struct sl_bytes in);
+uint8_t *stomp_wr_escaped(uint8_t *p, enum stomp_version v, struct sl_bytes in);
 
 /* ---- writing ---- */
 
 struct stomp_writer {
     struct sl_buf *b;
     size_t start; /* length of `b` before the frame */
-    enum stomp_version version;
-    bool escape, bad;
+    enum stomp_version version; /* whose escapes are written */
+    bool bad;
 };
 
 void stomp_begin(struct stomp_writer *w, struct sl_buf *b, enum stomp_version v,
                  enum stomp_command c);
-/* Escaped as version and command ask. What cannot be said (a line feed in 1.0
- * or in CONNECTED, NUL in any) becomes a space: a header never breaks a frame. */
+/* Escaped as version and command ask: CONNECTED as in 1.0. */
 void stomp_put(struct stomp_writer *w, const char *name, struct sl_bytes value);
 void stomp_put_bytes(struct stomp_writer *w, struct sl_bytes name, struct sl_bytes value);
 void stomp_put_u64(struct stomp_writer *w, const char *name, uint64_t value);
