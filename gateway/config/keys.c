@@ -74,6 +74,7 @@ static const struct config_key keys[] = {
     { "listeners[].receive_maximum", COUNT(L, receive_maximum), RANGE(1, 65535), DEF("1024"), .doc = "publishes without an answer per connection" },
     { "listeners[].park_bytes", SIZE(L, park_bytes), RANGE(4 * KIB, GIB), DEF("\"1MiB\""), .doc = "parked publishes per connection while a queue is full" },
     { "listeners[].max_keep_alive", TIME(L, max_keep_alive_ms), RANGE(0, 65535 * SECOND), DEF("\"0s\""), .doc = "longest keep-alive that is granted; 0s: as the client asks" },
+    { "listeners[].heart_beat", TIME(L, heart_beat_ms), RANGE(0, 65535 * SECOND), DEF("\"10s\""), .doc = "STOMP: the shortest time between heart-beats that is offered and asked for; 0s: none" },
     { "listeners[].response_information", TEXT(L, response_information), .flags = KEY_NULLABLE, CHECKED(config_is_response_information, "a topic prefix of at most 1024 bytes without wildcards, such as \"reply/%c/\""), DEF("null"), .doc = "told to MQTT 5 clients that ask where to expect answers; %c is the client id" },
     { "listeners[].tls", KEY_RESERVED, DEF("null"), .doc = "certificate, key, client CA" },
     { "listeners[].websocket", FLAG(L, websocket), .flags = KEY_LATER, DEF("false"), .doc = "MQTT and STOMP inside WebSocket" },

@@ -127,7 +127,7 @@ void batch_add_ticket(struct batch *b, uint32_t ticket)
 
 /* What stays where it is, and what must not overtake it. */
 struct staying {
-    struct sl_idmap entering; /* ids of messages */
+    struct sl_idmap messages; /* ids of those that enter, or are bound to such */
     struct sl_idmap puts;     /* keys of subscriptions, wills and retained messages */
     struct sl_idmap sessions; /* number → the latest op with its record */
     struct sl_idmap of_sessions; /* number → an op that concerns it */
@@ -150,10 +150,16 @@ static bool concerns_session(const struct batch_op *op)
     return (op->kind >= BATCH_SESSION && op->kind <= BATCH_COPY_DROP);
 }
 
+/* All of its message stays. */
+static bool holds_message(const struct batch_op *op)
+{
+    return op->kind == BATCH_BODY || op->kind == BATCH_ENTRY || batch_op_bound(op);
+}
+
 static void stays(struct staying *s, struct batch_op *op)
 {
-    if (op->kind == BATCH_BODY || op->kind == BATCH_ENTRY)
-        sl_idmap_put(&s->entering, op->id, op);
+    if (holds_message(op))
+        sl_idmap_put(&s->messages, op->id, op);
     else if (op->kind == BATCH_SESSION)
         sl_idmap_put(&s->sessions, op->id, op);
     else if (op->kind == BATCH_SUBSCRIPTION || op->kind == BATCH_WILL || op->kind == BATCH_RETAIN)
@@ -170,16 +176,17 @@ static void stays_all(struct staying *s, const struct batch *b)
 
 static void staying_fini(struct staying *s)
 {
-    sl_idmap_fini(&s->entering);
+    sl_idmap_fini(&s->messages);
     sl_idmap_fini(&s->puts);
     sl_idmap_fini(&s->sessions);
     sl_idmap_fini(&s->of_sessions);
 }
 
+/* Or has what a transaction did: the drop of a retained message may be a part of that. */
 static bool takes_in(const struct batch *b)
 {
     for (uint32_t i = 0; i < b->n; i++) {
-        if (b->ops[i].kind == BATCH_BODY || b->ops[i].kind == BATCH_ENTRY || b->ops[i].kind == BATCH_RETAIN)
+        if (holds_message(&b->ops[i]) || b->ops[i].kind == BATCH_RETAIN)
             return true;
     }
     return false;
@@ -193,7 +200,7 @@ static bool may_leave(const struct staying *s, const struct batch_op *op)
     case BATCH_BODY_DROP:
     case BATCH_COPY:
     case BATCH_COPY_DROP:
-        return sl_idmap_get(&s->entering, op->id) == NULL;
+        return sl_idmap_get(&s->messages, op->id) == NULL;
     case BATCH_SUBSCRIPTION_DROP:
     case BATCH_WILL_DROP:
     case BATCH_RETAIN_DROP:
@@ -239,7 +246,7 @@ uint32_t batch_take_settles(struct batch *from, const struct batch *before, stru
     struct staying s = { .takes_in = takes_in(from) };
     stays_all(&s, before);
     for (uint32_t i = 0; i < from->n; i++) {
-        if (from->ops[i].kind == BATCH_BODY || from->ops[i].kind == BATCH_ENTRY)
+        if (holds_message(&from->ops[i]))
             stays(&s, &from->ops[i]); /* also what comes before them */
     }
     uint32_t taken = 0;

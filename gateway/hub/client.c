@@ -1,6 +1,6 @@
 /* A client of the hub: its protocol session, what it waits for, and what the
  * shell must do for it next. */
-#include "hub_internal.h"
+#include "consumer.h"
 
 struct hub_client *client_find(struct hub *h, uint64_t id)
 {
@@ -69,8 +69,10 @@ void hub_client_closed(struct hub_client *c)
     park_forget(h, c);
     partial_set(c, 0);
     client_leave_session(c);
-    deliveries_forget(c);
+    consumers_lose(c, &(struct hub_loss){ .cause = QUEUE_CAUSE_LOST, .detail = sl_str("connection lost") });
     transactions_free(c);
+    consumers_free(c);
+    deliveries_forget(c);
     sl_timer_clear(&h->client_timers, &c->timer);
     if (c->dirty)
         forget_dirty(c);
@@ -107,10 +109,23 @@ static bool orderly(const char *reason)
     return false;
 }
 
+/* Ends of a connection that had consumers, and were not their clients' faults in the protocol. */
+static bool lost(const char *reason)
+{
+    static const char *const words[] = { "heart_beat_timeout", "output_limit", "quota_exceeded", "store_unavailable", "memory_limit", "slow_consumer" };
+    for (size_t i = 0; i < SL_COUNT(words); i++) {
+        if (strcmp(reason, words[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void on_close(struct hub_client *c, const char *reason)
 {
     c->closing = true;
     bool fault = !orderly(reason);
+    enum queue_cause cause = lost(reason) ? QUEUE_CAUSE_LOST : QUEUE_CAUSE_PROTOCOL;
+    consumers_lose(c, &(struct hub_loss){ .cause = cause, .charge_none = !fault, .detail = sl_str(reason) });
     c->h->counters.protocol_errors += fault;
     sl_log(fault ? SL_INFO : SL_DEBUG, "client_close", "peer=%s protocol=%s reason=%s", c->peer, c->l->protocol->name, reason);
     client_dirty(c);
@@ -156,7 +171,7 @@ static void on_control(struct hub_client *c, const struct proto_event *ev)
         on_abort(c, ev->u.transaction);
         break;
     case PROTO_DISCONNECT:
-        on_disconnect(c, &ev->u.disconnect);
+        on_disconnect(c, ev->token, &ev->u.disconnect);
         break;
     case PROTO_CLOSE:
         on_close(c, ev->u.reason);
@@ -228,11 +243,37 @@ void hub_client_feed(struct hub_client *c, struct sl_bytes in)
     client_pump(c);
 }
 
+/* Who is let go for others, or because the gateway stops, is not charged. */
+static void lose_consumers(struct hub_client *c, enum proto_bye why)
+{
+    static const struct hub_loss losses[] = {
+        [PROTO_BYE_TAKEOVER] = { .charge_none = true },
+        [PROTO_BYE_SHUTDOWN] = { .charge_none = true },
+        [PROTO_BYE_ADMIN] = { .charge_none = true },
+        [PROTO_BYE_QUOTA] = { .cause = QUEUE_CAUSE_LOST },
+        [PROTO_BYE_STORE] = { .charge_none = true },
+        [PROTO_BYE_PROTOCOL] = { .cause = QUEUE_CAUSE_PROTOCOL },
+        [PROTO_BYE_SLOW] = { .cause = QUEUE_CAUSE_LOST },
+        [PROTO_BYE_ACK_TIMEOUT] = { .cause = QUEUE_CAUSE_TIMEOUT, .timeout = true },
+    };
+    static const char *const details[SL_COUNT(losses)] = {
+        [PROTO_BYE_QUOTA] = "memory limit",
+        [PROTO_BYE_PROTOCOL] = "protocol error",
+        [PROTO_BYE_SLOW] = "slow consumer",
+        [PROTO_BYE_ACK_TIMEOUT] = "acknowledgement timeout",
+    };
+    SL_ASSERT((size_t)why < SL_COUNT(losses));
+    struct hub_loss loss = losses[why];
+    loss.detail = details[why] != NULL ? sl_str(details[why]) : SL_BYTES_NONE;
+    consumers_lose(c, &loss);
+}
+
 void hub_client_bye(struct hub_client *c, enum proto_bye why)
 {
     if (c->closing)
         return;
     park_forget(c->h, c);
+    lose_consumers(c, why);
     c->h->counters.control_sent++;
     c->l->protocol->shutdown(c->s, why);
     struct proto_event ev;

@@ -1,6 +1,6 @@
 /* CONNECT: identity, takeover, the MQTT session; and how a session is left. */
 #include "core/utf8.h"
-#include "hub_internal.h"
+#include "consumer.h"
 
 static struct client_names *names_of(struct sl_bytes id, struct sl_bytes user)
 {
@@ -25,10 +25,12 @@ void record_session(struct hub *h, const struct session *s)
     op->note = batch_session_encode(&(struct batch_session){ s->expiry_s, s->holder != 0 ? UINT64_MAX : s->ends_wall_ms, s->client_id });
 }
 
-/* A crash would bring back what a client relies on having ended. */
-static bool is_missed(const struct session *s)
+/* A crash would bring back what a client relies on having ended: what it has, and
+ * what it has no more as long as that is not stored. */
+static bool is_missed(const struct hub *h, const struct session *s)
 {
-    return s->persistent && (s->n_ids > 0 || s->n_subscriptions > 0 || s->outbox != NULL);
+    bool has = s->n_ids > 0 || s->n_subscriptions > 0 || s->outbox != NULL;
+    return s->persistent && (has || (s->dropped_in != 0 && !hub_batch_stored(h, s->dropped_in)));
 }
 
 /* Of a store that broke nobody knows what it has written; whoever waits for it is refused. */
@@ -39,7 +41,7 @@ static bool ends_are_awaited(const struct hub *h)
 
 static void end_session(struct hub *h, struct session *s)
 {
-    if (is_missed(s))
+    if (is_missed(h, s))
         h->sessions_dropped = h->commit.open->seq;
     retained_forget(h, s);
     session_abandon(h, s); /* first: what it subscribed to tells who else may have it */
@@ -92,7 +94,7 @@ static int open_session(struct hub_client *c, const struct proto_connect *p, str
     }
     /* While it was absent its end stood in the record: a crash must not find that. */
     bool changed = !out->present || s->expiry_s != p->session_expiry_s || s->ends_wall_ms != UINT64_MAX;
-    bool was_persistent = s->persistent, missed = is_missed(s);
+    bool was_persistent = s->persistent, missed = is_missed(h, s);
     s->expiry_s = p->session_expiry_s;
     s->persistent = p->session_expiry_s > 0;
     sessions_take(h->sessions, s, c->id);
@@ -108,9 +110,28 @@ static int open_session(struct hub_client *c, const struct proto_connect *p, str
     return SL_OK;
 }
 
-/* What waits for the session follows its CONNACK. */
-static void answer_connect(struct hub_client *c, const struct proto_connected *answer)
+/* A hash under a key, of a number under a secret: assigned client ids, which
+ * everybody sees, tell nothing about it. */
+static uint64_t reply_key(const struct hub_client *c)
 {
+    uint8_t secret[16];
+    (void)sl_wr_u64le(sl_wr_u64le(secret, c->h->cfg.secret), c->id);
+    return sl_hash(sl_bytes_of(secret, sizeof secret));
+}
+
+/* Steps of 4096: most connections have fewer consumers. */
+static uint32_t names_from(const struct hub_client *c)
+{
+    return (uint32_t)(c->h->cfg.names * c->id >> 44 << 12);
+}
+
+/* What waits for the session follows its CONNACK. */
+static void answer_connect(struct hub_client *c, struct proto_connected *answer)
+{
+    if (c->protocol == MESSAGE_STOMP) {
+        answer->reply_key = reply_key(c);
+        answer->names_from = names_from(c);
+    }
     c->l->protocol->connected(c->s, answer);
     c->h->counters.control_sent++;
     client_dirty(c);
@@ -181,12 +202,14 @@ void on_connect(struct hub_client *c, const struct proto_connect *p)
         answer_connect(c, &(struct proto_connected){ .result = result, .session_present = opened.present, .client_id = id });
 }
 
-void on_disconnect(struct hub_client *c, const struct proto_disconnect *d)
+void on_disconnect(struct hub_client *c, uint32_t token, const struct proto_disconnect *d)
 {
+    consumers_leave(c);
+    answer_after_settles(c, token);
     if (d->has_expiry && c->session != NULL) {
         c->session->expiry_s = d->session_expiry_s;
         if (c->session->persistent && d->session_expiry_s == 0) {
-            if (is_missed(c->session))
+            if (is_missed(c->h, c->session))
                 c->h->sessions_dropped = c->h->commit.open->seq;
             session_unstore(c->h, c->session);
         }

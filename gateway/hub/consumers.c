@@ -1,12 +1,12 @@
-/* Consumers: a pool's workers as the hub sees them, their answers, and what a
- * worker publishes. */
+/* Consumers: a pool's workers and clients' consumers as the hub sees them, their
+ * answers, and what a worker publishes. */
 #include "hub_internal.h"
 
 uint64_t hub_consumer_add(struct hub *h, const struct hub_consumer_config *cfg)
 {
     SL_ASSERT(cfg->queue < h->n_queues);
     struct hub_consumer *hc = SL_NEW(struct hub_consumer);
-    *hc = (struct hub_consumer){ .id = ++h->next_consumer, .queue = cfg->queue, .ops = cfg->ops, .arg = cfg->arg };
+    *hc = (struct hub_consumer){ .id = ++h->next_consumer, .queue = cfg->queue, .elsewhere = cfg->elsewhere, .ops = cfg->ops, .arg = cfg->arg };
     struct queue_consumer_config qc = { .prefetch = cfg->prefetch, .concurrency = cfg->concurrency, .fixed_credit = cfg->fixed_credit, .time_limit_ms = cfg->time_limit_ms, .arg = hc };
     hc->slot = queue_consumer_add(h->queues[cfg->queue].q, &qc);
     sl_idmap_put(&h->consumers, hc->id, hc);
@@ -43,6 +43,14 @@ static struct batch_failure failure_of(const struct hub *h, const struct queue_c
     return (struct batch_failure){ h->now.wall_ms, change->attempts, change->cause, detail, tail };
 }
 
+void consumer_count_lent(struct hub *h, struct hub_consumer *hc)
+{
+    uint64_t now = queue_consumer_unanswered_bytes(h->queues[hc->queue].q, hc->slot);
+    h->deliveries.lent_bytes += now;
+    h->deliveries.lent_bytes -= hc->lent;
+    hc->lent = now;
+}
+
 void hub_consumer_lost(struct hub *h, uint64_t consumer, const struct hub_loss *loss)
 {
     struct hub_consumer *hc = consumer_of(h, consumer);
@@ -53,6 +61,7 @@ void hub_consumer_lost(struct hub *h, uint64_t consumer, const struct hub_loss *
         record_change(h, hc->queue, &change, failed(&change) ? &f : NULL);
     }
     hub_heat(h, hc->queue);
+    h->deliveries.lent_bytes -= hc->lent;
     sl_idmap_del(&h->consumers, consumer);
     sl_free(hc);
 }
@@ -68,14 +77,25 @@ static struct queue *queue_if_held(struct hub *h, const struct hub_consumer *hc,
 
 int hub_answer(struct hub *h, uint64_t consumer, const struct hub_answer *a)
 {
-    const struct hub_consumer *hc = consumer_of(h, consumer);
+    struct hub_consumer *hc = consumer_of(h, consumer);
     struct queue *q = queue_if_held(h, hc, a->lease);
     struct queue_change change;
     if (q == NULL || queue_answer(q, a->lease, &a->verb, &h->now, &change) != SL_OK)
         return SL_ESTATE;
+    consumer_lent(h, hc);
     struct batch_failure f = failure_of(h, &change, a->reason, SL_BYTES_NONE);
     record_change(h, hc->queue, &change, failed(&change) ? &f : NULL);
     return SL_OK;
+}
+
+void consumer_give_back(struct hub *h, uint64_t consumer, uint64_t lease, bool seen)
+{
+    struct hub_consumer *hc = consumer_of(h, consumer);
+    struct queue_change change;
+    int err = queue_give_back(h->queues[hc->queue].q, lease, seen, &h->now, &change);
+    SL_ASSERT(err == SL_OK);
+    consumer_lent(h, hc);
+    record_change(h, hc->queue, &change, NULL);
 }
 
 int hub_extend(struct hub *h, uint64_t consumer, uint64_t lease, uint64_t ms)

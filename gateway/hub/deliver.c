@@ -36,15 +36,13 @@ static void tell_drop(struct hub *h, const struct session *s, uint64_t *counter)
     d->dropped = 0;
 }
 
-static bool memory_takes(const struct hub *h, const struct message *m)
+bool memory_takes(const struct hub *h, const struct message *m)
 {
     uint64_t bytes = m->copies > 0 ? 0 : message_bytes(m);
     return h->deliveries.held_bytes + bytes + ENTRY_BYTES <= h->cfg.memory_bytes / HELD_SHARE;
 }
 
-/* An empty queue takes one message of any size: what a client may publish a
- * subscriber may have. */
-static bool queue_takes(const struct hub *h, const struct session *s, const struct message *m)
+bool queue_takes(const struct hub *h, const struct session *s, const struct message *m)
 {
     const struct hub_subscriber_limits *l = &h->cfg.subscribers;
     const struct outbox *o = s->outbox;
@@ -98,8 +96,7 @@ static bool make_room(struct hub *h, const struct session *s, const struct outbo
 
 /* ---- offers ---- */
 
-/* Where it is about to be pushed. */
-static struct outbox *outbox_for(struct hub *h, struct session *s, const struct outbox_item *it)
+struct outbox *outbox_for(struct hub *h, struct session *s, const struct outbox_item *it)
 {
     if (s->outbox == NULL)
         s->outbox = outbox_new();
@@ -229,6 +226,10 @@ static void offer_clone(struct hub *h, struct session *s, const struct outbox_it
 
 bool session_offer(struct hub *h, struct session *s, const struct outbox_item *it, enum offer_body body)
 {
+    if (SL_UNLIKELY(s->anonymous)) {
+        consumer_offer(h, s->consumer, it);
+        return false;
+    }
     if (life_left(h, it->msg) == 0) {
         h->counters.deliveries_dropped_expired++;
         return false;
@@ -293,8 +294,12 @@ void deliver_turn(struct hub *h)
         if (c == NULL)
             continue;
         c->ready = false;
-        if (c->session != NULL && c->session->client == c && !c->closing)
+        if (c->closing)
+            continue;
+        if (c->session != NULL && c->session->client == c)
             deliver_session(h, c->session, c);
+        else if (c->consumers != NULL)
+            consumers_turn(h, c);
     }
     if (i == 0)
         return;

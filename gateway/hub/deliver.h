@@ -3,7 +3,7 @@
 #ifndef HUB_DELIVER_H
 #define HUB_DELIVER_H
 
-#include "hub_internal.h"
+#include "consumer.h"
 
 #define ENTRY_BYTES sizeof(struct outbox_entry)
 
@@ -16,6 +16,14 @@ bool may_go_out(struct hub *h, struct hub_client *c, size_t bytes);
 enum proto_delivered send_delivery(struct hub *h, struct hub_client *c, struct proto_delivery *d);
 /* In ms; 0: nothing is left; UINT64_MAX: it has no end. */
 uint64_t life_left(const struct hub *h, const struct message *m);
+
+/* ---- deliver.c ---- */
+/* Memory for one more message that waits, and its session's queue for it. An empty
+ * queue takes one message of any size: what a client may publish a subscriber may have. */
+bool memory_takes(const struct hub *h, const struct message *m);
+bool queue_takes(const struct hub *h, const struct session *s, const struct message *m);
+/* Where it is about to be pushed. */
+struct outbox *outbox_for(struct hub *h, struct session *s, const struct outbox_item *it);
 
 /* ---- settle.c ---- */
 /* A session holds the message: counted once, however many do. */

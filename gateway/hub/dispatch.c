@@ -14,7 +14,8 @@ static void deliver(struct hub *h, struct hub_queue *hq, const struct queue_deli
         if (!c->slow && queue_consumer_backlog_us(hq->q, d->consumer) > 2 * c->sync_us)
             c->slow = true;
     }
-    hc->ops->deliver(hc->arg, &(struct hub_delivery){ d, hq->cfg->max_attempts });
+    consumer_lent(h, hc);
+    hc->ops->deliver(hc->arg, &(struct hub_delivery){ d, hq->cfg->max_attempts }); /* may be the end of it */
 }
 
 static void fetch(struct hub *h, uint32_t queue)

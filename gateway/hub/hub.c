@@ -1,6 +1,6 @@
 /* Birth, turns and end of the hub. A turn is hub_begin, any number of inputs,
  * hub_end; what happens in between waits in batches and output buffers. */
-#include "hub_internal.h"
+#include "consumer.h"
 
 #define SUBSCRIPTIONS_FIXED (512u << 10)
 
@@ -24,6 +24,8 @@ struct hub *hub_new(const struct hub_config *cfg)
     default_limits(&h->cfg.subscribers);
     h->retained = retained_new(cfg->retained_messages, cfg->retained_bytes);
     h->sys = cfg->sys_interval_ms > 0 ? sys_new() : NULL;
+    h->scratch_bytes = SL_NEW(uint64_t); /* there may be no queue at all */
+    h->scratch_count = SL_NEW(uint32_t);
     sl_slab_init(&h->tickets, sizeof(struct ticket));
     sl_rng_seed(&h->rng, cfg->seed);
     h->commit.open = batch_new();
@@ -214,6 +216,7 @@ void hub_end(struct hub *h)
     if (h->hot != 0) {
         dispatch_hot(h);
         apply_volatiles(h);
+        resolve_finished(h); /* what was taken at once: no other turn may come for it */
     }
     clients_pump_stirred(h);
     partial_enforce(h);
@@ -269,8 +272,10 @@ uint64_t hub_unanswered(const struct hub *h)
     uint64_t sum = 0;
     const struct hub_consumer *hc;
     size_t pos = 0;
-    while ((hc = sl_idmap_next(&h->consumers, &pos)) != NULL)
-        sum += queue_consumer_unanswered(h->queues[hc->queue].q, hc->slot);
+    while ((hc = sl_idmap_next(&h->consumers, &pos)) != NULL) {
+        if (!hc->elsewhere)
+            sum += queue_consumer_unanswered(h->queues[hc->queue].q, hc->slot);
+    }
     return sum;
 }
 
@@ -322,8 +327,8 @@ static uint64_t subscriptions_memory(const struct hub *h)
 
 uint64_t hub_memory_bytes(const struct hub *h)
 {
-    return h->memory + h->parked_bytes + h->partial_bytes + h->will_bytes + h->feed_ids * sizeof(uint64_t) + h->deliveries.held_bytes + h->deliveries.output_bytes +
-           subscriptions_memory(h);
+    return h->memory + h->parked_bytes + h->gathered_bytes + h->partial_bytes + h->will_bytes + h->feed_ids * sizeof(uint64_t) + h->deliveries.held_bytes + h->deliveries.output_bytes +
+           h->deliveries.consumer_bytes + subscriptions_memory(h);
 }
 
 uint32_t hub_n_clients(const struct hub *h)
@@ -342,6 +347,7 @@ void hub_check(const struct hub *h)
         SL_ASSERT(c->session == NULL || c->session->holder == c->id);
     }
     deliveries_check(h);
+    consumers_check(h);
     uint32_t live = 0;
     for (uint32_t i = 0; i < h->commit.open->n; i++)
         live += h->commit.open->ops[i].kind != BATCH_NONE;

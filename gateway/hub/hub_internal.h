@@ -18,7 +18,6 @@
 #include "route/route.h"
 #include "route/sessions.h"
 #include "route/subscriptions.h"
-#include "route/unacked.h"
 
 /* A queue as the hub sees it. */
 struct hub_queue {
@@ -63,6 +62,8 @@ struct offer_answer {
  * are given when its messages enter, in the same batch. */
 struct offer {
     uint32_t token;
+    bool transaction;    /* nothing is left of it when its connection goes */
+    bool over_limit;     /* it answers a delivery of a queue, and may wait for the room that this makes (decision 30) */
     uint8_t qos;
     uint16_t packet_id;  /* QoS 2 */
     bool echo;           /* a QoS 2 duplicate: it only waits for the first's commit */
@@ -83,6 +84,7 @@ struct parked {
 struct park {
     struct parked *head, *tail;
     uint32_t n;
+    uint32_t over_limit;    /* of those */
     uint64_t bytes;
 };
 
@@ -106,27 +108,24 @@ struct transaction {
     uint64_t bytes;
     struct offer_item *items;
     struct offer_answer *answers;
+    bool stale; /* it answers what went back with its subscription */
     uint32_t name_bytes;
     char name[];
+};
+
+/* Of a STOMP client that has answered something, begun a transaction, or has many consumers. */
+struct client_stomp {
+    struct sl_idmap consumers; /* by number: all of them, or none */
+    struct transaction *transactions;
+    uint32_t n;          /* messages that all of them hold */
+    uint64_t bytes;      /* of those, of answers and of reasons */
+    uint64_t settled_in; /* the batch with what it answered last; 0: none */
 };
 
 /* The user, and with STOMP the client id: else that is the session's. */
 struct client_names {
     uint32_t id_bytes, user_bytes;
     uint8_t text[]; /* one after the other */
-};
-
-/* One STOMP subscription: to a topic, with an anonymous session, or a consumer of a queue. */
-struct client_consumer {
-    struct client_consumer *next; /* the client's, newest first */
-    struct hub_client *client;
-    uint32_t number;              /* the client's name for it */
-    uint8_t mode;                 /* enum proto_ack_mode */
-    uint32_t credit;
-    struct unacked unacked;       /* lease: the queue's; of a topic 0, nothing is kept of what was sent */
-    struct session *session;      /* of a topic; else NULL */
-    uint64_t consumer;            /* of a queue: hub_consumer's handle; 0 */
-    bool paused;                  /* of a queue: its connection's output is full */
 };
 
 /* Most are idle: what only some need, or only at times, is allocated then. */
@@ -138,8 +137,8 @@ struct hub_client {
     uint64_t id;
     struct session *session;     /* MQTT; NULL after a takeover */
     struct client_names *names;  /* NULL: none */
-    struct transaction *transactions;
-    struct client_consumer *consumers; /* STOMP */
+    struct client_stomp *stomp;  /* NULL: nothing of that yet */
+    struct client_consumer *consumers; /* STOMP; consumer.h */
     struct client_park *parked;  /* NULL: nothing is */
     struct partial *partial;     /* NULL: none */
     struct sl_timer timer;
@@ -164,6 +163,8 @@ struct hub_consumer {
     uint64_t id;
     uint32_t queue;    /* hub's index */
     uint32_t slot;     /* the queue's */
+    bool elsewhere;    /* not one of the gateway's own processes */
+    uint64_t lent;     /* bytes of messages that it holds, as counted last; counted only elsewhere */
     const struct hub_consumer_ops *ops;
     void *arg;
 };
@@ -183,6 +184,7 @@ struct commit {
     uint32_t earlier;        /* ops of `open` that earlier turns recorded */
     bool slow;               /* waiting would not save the write: a slow consumer, or a delivery that came back */
     bool owed;               /* something in `open` must be written for an answer */
+    bool transacting;        /* answers of a transaction are being given */
     bool derived;            /* `open` holds what a worker published: its ack promises that too */
     uint32_t *finished;      /* tickets of what was acknowledged in this turn */
     uint32_t n_finished, cap_finished;
@@ -196,6 +198,12 @@ struct fanning {
     bool cloned;         /* somebody has a message of its own, which the answer promises too */
 };
 
+#define PROTOCOLS_MAX 4u /* there may be one less */
+struct protocol_packets {
+    const struct protocol *of; /* NULL: none from here on */
+    struct proto_packets *packets;
+};
+
 /* What is on its way to subscribers. */
 struct deliveries {
     uint64_t *ready;         /* clients to which something may go out now; a few may be gone */
@@ -204,9 +212,10 @@ struct deliveries {
     uint64_t output_bytes;   /* of all clients' output */
     uint64_t relieve_ms;     /* while that is too much: when slow readers are looked for again */
     uint64_t held_bytes;     /* of messages that sessions hold, each once, and of their entries */
+    uint64_t lent_bytes;     /* of messages that consumers elsewhere hold */
+    uint64_t consumer_bytes; /* of clients' consumers, and of what they keep of deliveries */
     struct fanning fanning;
-    struct proto_packets *packets; /* NULL: nothing was delivered yet */
-    const struct protocol *packets_of;
+    struct protocol_packets packets[PROTOCOLS_MAX]; /* those that something was delivered by */
     uint64_t dropping_ms;    /* when a line of the log told of drops last, and how many there were since */
     uint64_t dropped;
 };
@@ -248,6 +257,7 @@ struct hub {
     struct sl_timers flapping_timers;
     struct hub_client *dirty;
     struct hub_client *waiting, *waiting_tail;
+    struct hub_client *waiting_next; /* while they have their turns */
     struct hub_client *partial, *partial_tail; /* longest first */
     uint64_t partial_bytes;
     struct park ownerless;   /* parked QoS 0 and SENDs whose connection is gone */
@@ -255,6 +265,7 @@ struct hub {
     struct sl_rng rng;
     uint64_t memory;         /* bodies and queue nodes, as of the last turn plus what came since */
     uint64_t parked_bytes;   /* parked offers, of clients and ownerless */
+    uint64_t gathered_bytes; /* by open transactions */
     uint64_t *scratch_bytes; /* per queue, for admission of several messages */
     uint32_t *scratch_count;
     bool room_made;          /* a parked offer may fit now */
@@ -337,7 +348,10 @@ enum queue_admission offer_admission(struct hub *h, const struct offer *o);
 /* Enters, parks or refuses; takes the offer's messages. c may be NULL (no client waits). */
 void offer_take(struct hub *h, struct hub_client *c, struct offer *o);
 void offer_enter(struct hub *h, struct hub_client *c, struct offer *o);
+/* Its answers are not given back: see answers_drop. */
 void offer_drop(struct offer *o);
+/* Tells the client and forgets it, with what it answered. */
+void offer_refuse(struct hub *h, struct hub_client *c, struct offer *o, enum proto_result r);
 /* Counts it as refused, by gateway and queue. */
 void offer_refused(struct hub *h, const struct offer *o);
 /* A publish without a connection: worker's, will. SL_OK, SL_EINVAL, SL_ENOENT;
@@ -362,40 +376,52 @@ bool topic_is_ours(struct sl_bytes topic);
 bool taken_elsewhere(struct hub *h, struct sl_bytes topic, bool retain);
 /* Fills the parts that headers may set; returns how many were ill-formed. */
 uint32_t meaning_apply(struct message_parts *parts, const struct sl_now *now);
+/* A message as this client sent it. */
+struct message *message_of_publish(struct hub_client *c, const struct proto_publish *p);
 /* What is answered keeps all that the answer promises, or is refused; QoS 0
  * only loses its slot. */
 bool finds_slot(struct hub *h, const struct offer *o);
 void refuse_retained(struct hub_client *c, struct offer *o);
 void on_publish(struct hub_client *c, uint32_t token, const struct proto_publish *p);
 void on_release(struct hub_client *c, uint32_t token, uint16_t packet_id);
+
+/* ---- transaction.c ---- */
+/* Made when it is asked for first. */
+struct client_stomp *client_stomp(struct hub_client *c);
 void on_begin(struct hub_client *c, struct sl_bytes name);
+/* A message for later. */
+void transaction_send(struct hub_client *c, const struct proto_publish *p, const struct route_set *to);
+/* Claims a delivery for later. The verb's reason is copied. */
+void transaction_answer(struct hub_client *c, const struct proto_acknowledge *p, struct client_consumer *cc);
+/* It answers what its client has no more: its COMMIT will be refused. */
+void transaction_is_stale(struct hub_client *c, struct sl_bytes name);
 void on_commit_transaction(struct hub_client *c, uint32_t token, struct sl_bytes name);
 void on_abort(struct hub_client *c, struct sl_bytes name);
+/* Open transactions lose what they have answered of that consumer, or of all (0): it is about to go back. */
+void transactions_unclaim(struct hub_client *c, uint32_t consumer);
+/* The connection is gone. */
 void transactions_free(struct hub_client *c);
 
 /* ---- subscribe.c ---- */
+/* Each level of a filter is a node of the tree: there may be only so many. */
+bool filter_too_deep(struct sl_bytes filter);
 void on_subscribe(struct hub_client *c, uint32_t token, const struct proto_filters *f);
 void on_unsubscribe(struct hub_client *c, uint32_t token, const struct proto_filters *f);
 
-/* ---- consume.c: STOMP's consumers ---- */
-void on_consume(struct hub_client *c, uint32_t token, const struct proto_consume *p);
-void on_cancel(struct hub_client *c, uint32_t token, uint32_t consumer);
-struct client_consumer *client_consumer(const struct hub_client *c, uint32_t number);
-/* A message for a topic's consumer: into its output, or its outbox; who is too slow for that is
- * told so and let go. */
-void consumer_offer(struct hub *h, struct client_consumer *cc, const struct outbox_item *it);
-/* Its output has room, or it has credit: what waits goes out, its queues go on. */
-void consumers_turn(struct hub *h, struct hub_client *c);
-/* The connection ends, or is about to: leases go back at once. NULL: nobody is charged. */
-void consumers_lose(struct hub_client *c, const struct hub_loss *loss);
-/* It is gone. */
-void consumers_free(struct hub_client *c);
-
 /* ---- acknowledge.c ---- */
 void on_acknowledge(struct hub_client *c, uint32_t token, const struct proto_acknowledge *p);
+/* What PROTO_ACK, NACK and DEAD ask of a queue. */
+struct queue_answer answer_verb(const struct proto_acknowledge *p);
+/* The deliveries that it answers, oldest first: *from starts at 0; 0 at the end. */
+uint64_t answered_next(const struct client_consumer *cc, const struct proto_acknowledge *p, uint64_t *from);
+/* Something that this client's answers have recorded is not stored yet. */
+bool settles_pending(const struct hub_client *c);
+/* Answered when all that this client's answers have recorded so far is stored. */
+void answer_after_settles(struct hub_client *c, uint32_t token);
 /* All deliveries that a transaction has answered are still this client's. */
 bool answers_hold(const struct hub_client *c, const struct offer_answer *v, uint32_t n);
-/* Gives the answers; `bound`: messages enter in the same batch, and neither goes without the other. */
+/* Gives the answers; `bound`: messages enter in the same batch, and neither goes without the other.
+ * What they record, and whose, is kept in client_stomp.settled_in. */
 void answers_give(struct hub_client *c, const struct offer_answer *v, uint32_t n, bool bound);
 /* ABORT, or a COMMIT that was refused: the deliveries are unanswered again. c may be NULL (the
  * connection is gone, and they with it). Frees what `v` holds, not `v`. */
@@ -458,6 +484,8 @@ void deliveries_check(const struct hub *h);
 void deliveries_free(struct hub *h);
 
 /* ---- retained.c ---- */
+/* Is there a slot for this topic at all? */
+bool retained_has_slot(const struct hub *h, struct sl_bytes topic);
 /* A message with RETAIN is published: false when there is no room for it. Recorded; the
  * publisher's answer has to wait for the batch. An empty one removes. */
 bool retained_fits_in(struct hub *h, const struct message *m);
@@ -493,7 +521,7 @@ void record_session(struct hub *h, const struct session *s);
 void on_connect(struct hub_client *c, const struct proto_connect *p);
 /* The session that this client's CONNECT ended is gone from the disk. */
 void client_connect_stored(struct hub_client *c, enum proto_result r);
-void on_disconnect(struct hub_client *c, const struct proto_disconnect *d);
+void on_disconnect(struct hub_client *c, uint32_t token, const struct proto_disconnect *d);
 void client_leave_session(struct hub_client *c);
 void sessions_tick(struct hub *h);
 uint64_t sessions_deadline_us(const struct hub *h);
@@ -538,6 +566,17 @@ void client_stuffed(struct hub_client *c, bool stuffed);
 /* Those that were answered: an answer may be followed by events. */
 void clients_pump_stirred(struct hub *h);
 void client_arm(struct hub_client *c);
+
+/* ---- consumers.c ---- */
+/* One delivery that it holds goes back, uncharged. `seen`: it may have had it. */
+void consumer_give_back(struct hub *h, uint64_t consumer, uint64_t lease, bool seen);
+void consumer_count_lent(struct hub *h, struct hub_consumer *hc);
+/* What it holds has changed. */
+static inline void consumer_lent(struct hub *h, struct hub_consumer *hc)
+{
+    if (SL_UNLIKELY(hc->elsewhere))
+        consumer_count_lent(h, hc);
+}
 
 /* ---- dispatch.c ---- */
 void dispatch_hot(struct hub *h);

@@ -12,7 +12,17 @@ uint64_t offer_bytes(const struct offer *o)
     uint64_t sum = 0;
     for (uint32_t i = 0; i < o->n; i++)
         sum += message_bytes(offer_items(o)[i].m);
+    for (uint32_t i = 0; i < o->n_answers; i++)
+        sum += sizeof o->answers[i] + (o->answers[i].reason == NULL ? 0 : strlen(o->answers[i].reason) + 1);
     return sum;
+}
+
+static void answers_free(struct offer *o)
+{
+    if (SL_LIKELY(!o->transaction))
+        return;
+    answers_drop(NULL, o->answers, o->n_answers);
+    sl_free(o->answers);
 }
 
 void offer_drop(struct offer *o)
@@ -20,6 +30,7 @@ void offer_drop(struct offer *o)
     const struct offer_item *items = offer_items(o);
     for (uint32_t i = 0; i < o->n; i++)
         message_unref(items[i].m);
+    answers_free(o);
     sl_free(o->items);
     *o = (struct offer){ 0 };
 }
@@ -51,7 +62,11 @@ enum queue_admission offer_admission(struct hub *h, const struct offer *o)
 {
     if (o->n == 0)
         return QUEUE_ADMIT;
-    if (h->commit.health == HUB_NO_SPACE || hub_memory_pressed(h))
+    if (h->commit.health == HUB_NO_SPACE)
+        return QUEUE_WAIT;
+    if (o->over_limit)
+        return QUEUE_ADMIT;
+    if (hub_memory_pressed(h))
         return QUEUE_WAIT;
     if (o->n > 1)
         return several_admission(h, o);
@@ -87,7 +102,7 @@ static bool record_qos2(struct hub *h, const struct hub_client *c, const struct 
 /* Room there was when it was accepted; where that is gone, those who listen still get it. */
 static bool keep_retained(struct hub *h, struct message *m)
 {
-    if ((message_flags(m) & MESSAGE_RETAIN) == 0 || h->cfg.retained_messages == 0)
+    if ((message_flags(m) & MESSAGE_RETAIN) == 0 || !retained_has_slot(h, message_topic(m)))
         return false;
     bool fits = retained_fits_in(h, m);
     if (fits)
@@ -128,11 +143,21 @@ static bool enter_one(struct hub *h, const struct offer_item *it, uint32_t ticke
     return promised;
 }
 
+/* The answers of a transaction, before its messages: they make room. True: its
+ * own answer waits for the whole batch. */
+static bool settle_first(struct hub_client *c, const struct offer *o)
+{
+    answers_give(c, o->answers, o->n_answers, o->n > 0);
+    return settles_pending(c);
+}
+
 void offer_enter(struct hub *h, struct hub_client *c, struct offer *o)
 {
     uint32_t ticket = c != NULL && o->token != 0 ? ticket_new(h, c->id, o->token) : MESSAGE_NO_TICKET;
     bool exactly_once = o->qos == 2 && !o->echo;
     bool whole_batch = (exactly_once && record_qos2(h, c, o)) || o->echo;
+    if (SL_UNLIKELY(o->transaction) && settle_first(c, o))
+        whole_batch = true;
     for (uint32_t i = 0; i < o->n; i++) {
         const struct offer_item *it = &offer_items(o)[i];
         make_room(h, it);
@@ -144,6 +169,7 @@ void offer_enter(struct hub *h, struct hub_client *c, struct offer *o)
             ticket_await_batch(h, ticket);
         ticket_done(h, ticket, PROTO_ACCEPTED); /* the hold of its construction */
     }
+    answers_free(o);
     sl_free(o->items);
     *o = (struct offer){ 0 };
 }
@@ -158,29 +184,43 @@ void offer_refused(struct hub *h, const struct offer *o)
     }
 }
 
-static void refuse(struct hub *h, struct hub_client *c, struct offer *o, enum proto_result r)
+void offer_refuse(struct hub *h, struct hub_client *c, struct offer *o, enum proto_result r)
 {
     offer_refused(h, o);
     if (o->qos == 2 && !o->echo && c != NULL && c->session != NULL)
         (void)session_drop_id(c->session, o->packet_id);
     if (c != NULL)
         client_answer(c, o->token, r);
+    answers_drop(c, o->answers, o->n_answers);
     offer_drop(o);
+}
+
+/* It only settles, which never waits: it makes room. */
+static bool only_settles(const struct offer *o)
+{
+    return o->transaction && o->n == 0;
+}
+
+/* What is taken already may be finished while the gateway stops. */
+static enum queue_admission admission_now(struct hub *h, const struct offer *o)
+{
+    bool stops = h->draining && !o->over_limit && !only_settles(o);
+    return stops ? QUEUE_WAIT : offer_admission(h, o);
 }
 
 void offer_take(struct hub *h, struct hub_client *c, struct offer *o)
 {
     if (h->commit.health == HUB_BROKEN) {
-        refuse(h, c, o, PROTO_REFUSED_STORE);
+        offer_refuse(h, c, o, PROTO_REFUSED_STORE);
         return;
     }
-    enum queue_admission a = h->draining ? QUEUE_WAIT : offer_admission(h, o);
+    enum queue_admission a = admission_now(h, o);
     if (a == QUEUE_REFUSE)
-        refuse(h, c, o, PROTO_REFUSED_QUOTA);
-    else if (a == QUEUE_ADMIT && (c == NULL || c->parked == NULL))
+        offer_refuse(h, c, o, PROTO_REFUSED_QUOTA);
+    else if (a == QUEUE_ADMIT && (c == NULL || c->parked == NULL || only_settles(o)))
         offer_enter(h, c, o);
     else if (o->qos == 0 && o->token == 0 && hub_memory_bytes(h) >= h->cfg.memory_bytes)
-        refuse(h, c, o, PROTO_REFUSED_QUOTA); /* QoS 0 is the first to be shed (decision 6) */
+        offer_refuse(h, c, o, PROTO_REFUSED_QUOTA); /* QoS 0 is the first to be shed (decision 6) */
     else
         park_push(h, c, o);
 }

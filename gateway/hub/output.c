@@ -94,13 +94,13 @@ uint64_t life_left(const struct hub *h, const struct message *m)
 
 static struct proto_packets *packets(struct hub *h, const struct protocol *p)
 {
-    struct deliveries *d = &h->deliveries;
-    if (d->packets == NULL) {
-        d->packets = p->packets_new();
-        d->packets_of = p;
-    }
-    SL_ASSERT(d->packets_of == p); /* one protocol has subscribers */
-    return d->packets;
+    struct protocol_packets *at = h->deliveries.packets;
+    while (at->of != p && at->of != NULL)
+        at++;
+    SL_ASSERT(at < h->deliveries.packets + PROTOCOLS_MAX - 1);
+    if (SL_UNLIKELY(at->of == NULL))
+        *at = (struct protocol_packets){ p, p->packets_new() };
+    return at->packets;
 }
 
 static void fill_expiry(const struct hub *h, struct proto_delivery *d)
@@ -111,6 +111,7 @@ static void fill_expiry(const struct hub *h, struct proto_delivery *d)
     uint64_t seconds = life == 0 ? 1 : (life + 999) / 1000;
     d->has_expiry = true;
     d->expiry_s = (uint32_t)(seconds < UINT32_MAX ? seconds : UINT32_MAX);
+    d->expires_wall_ms = h->now.wall_ms + life;
 }
 
 enum proto_delivered send_delivery(struct hub *h, struct hub_client *c, struct proto_delivery *d)
@@ -150,7 +151,7 @@ uint64_t deliveries_deadline_us(const struct hub *h)
 {
     if (h->deliveries.n_ready == 0)
         return UINT64_MAX;
-    return h->now.mono_us + (pressed(h) ? PRESSED_RETRY_US : 0);
+    return h->now.mono_us + (pressed(h) || lent_too_much(h) ? PRESSED_RETRY_US : 0);
 }
 
 /* Who does not read is read on, so that its acknowledgements and pings arrive,
@@ -175,7 +176,7 @@ bool hub_client_written(struct hub_client *c, bool blocked)
     output_changed(c);
     client_stuffed(c, is_stuffed(c, blocked));
     const struct session *s = c->session;
-    if (blocked || s == NULL || s->client != c || c->closing)
+    if (blocked || c->closing || (s == NULL ? !consumers_wait(c) : s->client != c))
         return false;
     deliver_soon(c->h, c);
     return true;
@@ -187,7 +188,7 @@ void output_let_go(struct hub *h, struct hub_client *c)
 {
     sl_log(SL_WARN, "slow_reader", "peer=%s output_bytes=%u action=\"closed: it does not read\"", c->peer, c->pending);
     h->counters.slow_readers_closed++;
-    hub_client_bye(c, PROTO_BYE_QUOTA);
+    hub_client_bye(c, c->consumers != NULL ? PROTO_BYE_SLOW : PROTO_BYE_QUOTA);
 }
 
 static void relieve(struct hub *h)
@@ -230,7 +231,7 @@ void deliveries_free(struct hub *h)
         outbox_free(s->outbox);
         s->outbox = NULL;
     }
-    if (d->packets != NULL)
-        d->packets_of->packets_free(d->packets);
+    for (const struct protocol_packets *at = d->packets; at->of != NULL; at++)
+        at->of->packets_free(at->packets);
     sl_free(d->ready);
 }

@@ -11,6 +11,7 @@ static void push(struct park *park, struct parked *p)
         park->head = p;
     park->tail = p;
     park->n++;
+    park->over_limit += p->offer.over_limit;
     park->bytes += p->bytes;
 }
 
@@ -21,6 +22,7 @@ static struct parked *pop(struct park *park)
     if (park->head == NULL)
         park->tail = NULL;
     park->n--;
+    park->over_limit -= p->offer.over_limit;
     park->bytes -= p->bytes;
     return p;
 }
@@ -44,6 +46,8 @@ static void park_end(struct hub *h, struct hub_client *c)
 {
     struct client_park *p = c->parked;
     SL_ASSERT(p->park.n == 0);
+    if (h->waiting_next == c)
+        h->waiting_next = p->next;
     if (p->prev != NULL)
         p->prev->parked->next = p->next;
     else
@@ -74,16 +78,31 @@ void park_push(struct hub *h, struct hub_client *c, const struct offer *o)
     h->counters.publishes_parked++;
     push(c != NULL ? park_of(h, c) : &h->ownerless, p);
     h->parked_bytes += p->bytes;
+    h->room_made = h->room_made || o->over_limit;
 }
 
-/* One offer of this park enters, if its turn has come. */
+/* A transaction that answers a queue's delivery must not wait for room there, nor
+ * behind what does: what its connection sent before enters with it. */
+static enum queue_admission turn_of(struct hub *h, const struct park *park)
+{
+    if (park->over_limit > 0)
+        return h->commit.health == HUB_OK ? QUEUE_ADMIT : QUEUE_WAIT;
+    return park->n > 0 ? offer_admission(h, &park->head->offer) : QUEUE_WAIT;
+}
+
+/* One offer of this park enters, or is refused, if its turn has come. */
 static bool admit_one(struct hub *h, struct park *park, struct hub_client *c)
 {
-    if (park->n == 0 || offer_admission(h, &park->head->offer) != QUEUE_ADMIT)
+    enum queue_admission a = turn_of(h, park);
+    if (a == QUEUE_WAIT)
         return false;
     struct parked *p = pop(park);
     h->parked_bytes -= p->bytes;
-    if (c != NULL && !finds_slot(h, &p->offer)) /* there was one when it was parked */
+    if (c != NULL && !answers_hold(c, p->offer.answers, p->offer.n_answers))
+        offer_refuse(h, c, &p->offer, PROTO_REFUSED_TRANSACTION);
+    else if (a == QUEUE_REFUSE) /* without space nobody asked whether it could ever fit */
+        offer_refuse(h, c, &p->offer, PROTO_REFUSED_QUOTA);
+    else if (c != NULL && !finds_slot(h, &p->offer)) /* there was one when it was parked */
         refuse_retained(c, &p->offer);
     else
         offer_enter(h, c, &p->offer);
@@ -91,9 +110,10 @@ static bool admit_one(struct hub *h, struct park *park, struct hub_client *c)
     return true;
 }
 
+/* It may have been let go meanwhile, and all it had parked with it. */
 static void client_drained(struct hub *h, struct hub_client *c)
 {
-    if (c->parked->park.n == 0)
+    if (c->parked != NULL && c->parked->park.n == 0)
         park_end(h, c);
     if (c->paused && !park_full(c))
         client_pump(c);
@@ -108,9 +128,8 @@ void park_retry(struct hub *h)
     bool moved = true;
     while (moved) {
         moved = admit_one(h, &h->ownerless, NULL);
-        struct hub_client *next;
-        for (struct hub_client *c = h->waiting; c != NULL; c = next) {
-            next = c->parked->next;
+        for (struct hub_client *c = h->waiting; c != NULL; c = h->waiting_next) {
+            h->waiting_next = c->parked->next;
             if (admit_one(h, &c->parked->park, c)) {
                 moved = true;
                 client_drained(h, c);
@@ -137,8 +156,9 @@ void park_refuse(struct hub *h)
 }
 
 /* The connection is gone: QoS 1 and 2 are forgotten (never acknowledged, the
- * client sends them again), QoS 0 and SEND are kept while there is memory: who
- * parks and leaves again and again must not fill it. */
+ * client sends them again), and so are transactions; QoS 0 and SEND are kept while
+ * there is memory: who parks and leaves again and again must not fill it. What they
+ * waited behind may be gone: they are tried at once. */
 void park_forget(struct hub *h, struct hub_client *c)
 {
     if (c->parked == NULL)
@@ -147,7 +167,7 @@ void park_forget(struct hub *h, struct hub_client *c)
     while (park->n > 0) {
         struct parked *p = pop(park);
         bool keep = (c->protocol == MESSAGE_STOMP || p->offer.qos == 0) && hub_memory_bytes(h) < h->cfg.memory_bytes;
-        if (keep && !p->offer.echo) {
+        if (keep && !p->offer.echo && !p->offer.transaction) {
             p->offer.token = 0;
             push(&h->ownerless, p);
             continue;
@@ -155,8 +175,10 @@ void park_forget(struct hub *h, struct hub_client *c)
         if (p->offer.qos == 2 && !p->offer.echo && c->session != NULL)
             (void)session_drop_id(c->session, p->offer.packet_id);
         h->parked_bytes -= p->bytes;
+        answers_drop(c, p->offer.answers, p->offer.n_answers);
         offer_drop(&p->offer);
         sl_free(p);
     }
+    h->room_made = h->room_made || h->ownerless.n > 0;
     park_end(h, c);
 }

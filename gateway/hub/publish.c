@@ -1,5 +1,4 @@
-/* PUBLISH and SEND become messages and are offered to their queues; STOMP
- * transactions gather messages until COMMIT. */
+/* PUBLISH and SEND become messages and are offered to their queues. */
 #include "hub_internal.h"
 
 bool topic_is_ours(struct sl_bytes topic)
@@ -17,7 +16,7 @@ bool topic_is_ours(struct sl_bytes topic)
 
 bool taken_elsewhere(struct hub *h, struct sl_bytes topic, bool retain)
 {
-    return (retain && h->cfg.retained_messages > 0) || has_audience(h, topic);
+    return (retain && retained_has_slot(h, topic)) || has_audience(h, topic);
 }
 
 static const struct route_set *targets(struct hub *h, const struct proto_publish *p)
@@ -28,14 +27,14 @@ static const struct route_set *targets(struct hub *h, const struct proto_publish
     return index == UINT32_MAX || h->queues[index].orphan ? NULL : h->queues[index].alone;
 }
 
-static struct message *build(struct hub_client *c, const struct proto_publish *p)
+struct message *message_of_publish(struct hub_client *c, const struct proto_publish *p)
 {
     struct hub *h = c->h;
     struct message_parts parts = {
         .protocol = (enum message_protocol)c->protocol,
         .qos = p->qos,
         .priority = MESSAGE_PRIORITY_DEFAULT,
-        .flags = (uint8_t)((p->retain ? MESSAGE_RETAIN : 0) | p->form),
+        .flags = (uint8_t)((p->retain ? MESSAGE_RETAIN : 0) | (p->to_queue ? MESSAGE_TO_QUEUE : 0) | p->form),
         .topic = p->topic,
         .client_id = client_id(c),
         .user = client_user(c),
@@ -53,84 +52,6 @@ static struct message *build(struct hub_client *c, const struct proto_publish *p
     if (c->l->meaning && p->n_headers > 0)
         h->counters.meaning_ignored += meaning_apply(&parts, &h->now);
     return message_new(&parts);
-}
-
-/* ---- transactions ---- */
-
-static struct transaction **find_transaction(struct hub_client *c, struct sl_bytes name)
-{
-    struct transaction **t = &c->transactions;
-    while (*t != NULL && !sl_bytes_eq(name, sl_bytes_of((*t)->name, (*t)->name_bytes)))
-        t = &(*t)->next;
-    return t;
-}
-
-static void transaction_free(struct transaction *t)
-{
-    for (uint32_t i = 0; i < t->n; i++)
-        message_unref(t->items[i].m);
-    sl_free(t->items);
-    sl_free(t);
-}
-
-void transactions_free(struct hub_client *c)
-{
-    while (c->transactions != NULL) {
-        struct transaction *t = c->transactions;
-        c->transactions = t->next;
-        transaction_free(t);
-    }
-}
-
-void on_begin(struct hub_client *c, struct sl_bytes name)
-{
-    struct transaction *t = sl_calloc(1, sizeof *t + name.n);
-    t->name_bytes = (uint32_t)name.n;
-    memcpy(t->name, name.p, name.n);
-    t->next = c->transactions;
-    c->transactions = t;
-}
-
-/* A transaction may hold what parking may hold. */
-static void transaction_add(struct hub_client *c, struct transaction *t, struct message *m, const struct route_set *to)
-{
-    if (t->n >= c->l->park_max || t->bytes + message_bytes(m) > c->l->park_bytes) {
-        message_unref(m);
-        hub_client_bye(c, PROTO_BYE_QUOTA);
-        return;
-    }
-    if (t->n == t->cap) {
-        t->cap = t->cap == 0 ? 8 : t->cap * 2;
-        t->items = sl_realloc(t->items, t->cap * sizeof *t->items);
-    }
-    t->items[t->n++] = (struct offer_item){ m, to };
-    t->bytes += message_bytes(m);
-}
-
-void on_abort(struct hub_client *c, struct sl_bytes name)
-{
-    struct transaction **at = find_transaction(c, name);
-    struct transaction *t = *at;
-    SL_ASSERT(t != NULL); /* the session refuses unknown names */
-    *at = t->next;
-    transaction_free(t);
-}
-
-void on_commit_transaction(struct hub_client *c, uint32_t token, struct sl_bytes name)
-{
-    struct transaction **at = find_transaction(c, name);
-    struct transaction *t = *at;
-    SL_ASSERT(t != NULL);
-    *at = t->next;
-    struct offer o = { .token = token, .qos = 1, .n = t->n };
-    if (t->n == 1) {
-        o.one = t->items[0];
-        sl_free(t->items);
-    } else {
-        o.items = t->items;
-    }
-    sl_free(t);
-    offer_take(c->h, c, &o);
 }
 
 /* ---- publishes ---- */
@@ -165,8 +86,12 @@ static void refused(struct hub_client *c, uint32_t token, enum proto_result r)
 
 bool finds_slot(struct hub *h, const struct offer *o)
 {
-    const struct message *m = o->one.m;
-    return o->qos == 0 || o->n != 1 || o->items != NULL || (message_flags(m) & MESSAGE_RETAIN) == 0 || retained_fits_in(h, m);
+    const struct offer_item *items = o->items != NULL ? o->items : &o->one;
+    for (uint32_t i = 0; o->qos > 0 && i < o->n; i++) {
+        if ((message_flags(items[i].m) & MESSAGE_RETAIN) != 0 && !retained_fits_in(h, items[i].m))
+            return false;
+    }
+    return true;
 }
 
 void refuse_retained(struct hub_client *c, struct offer *o)
@@ -175,14 +100,8 @@ void refuse_retained(struct hub_client *c, struct offer *o)
         (void)session_drop_id(c->session, o->packet_id);
     c->h->counters.retained_refused++;
     refused(c, o->token, PROTO_REFUSED_QUOTA);
+    answers_drop(c, o->answers, o->n_answers);
     offer_drop(o);
-}
-
-static void publish_in_transaction(struct hub_client *c, const struct proto_publish *p, const struct route_set *to)
-{
-    struct transaction *t = *find_transaction(c, p->transaction);
-    SL_ASSERT(t != NULL);
-    transaction_add(c, t, build(c, p), to);
 }
 
 void on_publish(struct hub_client *c, uint32_t token, const struct proto_publish *p)
@@ -200,7 +119,7 @@ void on_publish(struct hub_client *c, uint32_t token, const struct proto_publish
         return;
     }
     if (p->transaction.n > 0) {
-        publish_in_transaction(c, p, to);
+        transaction_send(c, p, to);
         return;
     }
     if (p->qos == 2 && c->session != NULL && !session_add_id(c->session, p->packet_id)) {
@@ -211,8 +130,8 @@ void on_publish(struct hub_client *c, uint32_t token, const struct proto_publish
         no_taker(c, token, p);
         return;
     }
-    struct offer o = { .token = token, .qos = p->qos, .packet_id = p->packet_id, .n = 1, .one = { build(c, p), to } };
-    if (!finds_slot(h, &o))
+    struct offer o = { .token = token, .qos = p->qos, .packet_id = p->packet_id, .n = 1, .one = { message_of_publish(c, p), to } };
+    if (p->retain && !finds_slot(h, &o))
         refuse_retained(c, &o);
     else
         offer_take(h, c, &o);
@@ -233,6 +152,7 @@ void on_release(struct hub_client *c, uint32_t token, uint16_t packet_id)
     }
     struct batch_op *op = record(h, BATCH_QOS2_DROP);
     op->id = c->session->number;
+    c->session->dropped_in = h->commit.open->seq;
     op->packet_id = packet_id;
     answer_with_batch(c, token, PROTO_ACCEPTED);
 }

@@ -132,6 +132,9 @@ static void record_gone_durable(struct hub *h, struct hub_queue *hq, const struc
 {
     uint32_t left = holders_left(h, c->id);
     hq->answered += c->exit == QUEUE_EXIT_ACK;
+    /* Who sent it knows it kept only when all is, that its end is a part of. */
+    if (SL_UNLIKELY(h->commit.transacting) && c->msg != NULL && c->msg->ticket != MESSAGE_NO_TICKET)
+        ticket_await_batch(h, c->msg->ticket);
     struct batch *ours = batch_still_ours(h, c->msg);
     if (ours != NULL) {
         batch_cancel(ours, find_entry(ours, c->msg, hq->cfg->number));

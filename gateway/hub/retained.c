@@ -1,15 +1,16 @@
 /* Retained messages: the last one of each topic that was published with
  * RETAIN, kept in memory by topic and in the store under its id. How a new
  * subscription is fed with them: retained_feed.c. */
-#include "hub_internal.h"
+#include "consumer.h"
 
 #define BACKLOG_SHARE 8u /* of limits.memory: messages that may wait for the batch under way */
 
 /* Without slots for any there are none: clients are told so in CONNACK, and an
- * old one's RETAIN means nothing. */
-static bool available(const struct hub *h)
+ * old one's RETAIN means nothing. A reply destination has none either: it is gone
+ * with its connection, and nobody would ever replace what it left. */
+bool retained_has_slot(const struct hub *h, struct sl_bytes topic)
 {
-    return h->cfg.retained_messages > 0;
+    return h->cfg.retained_messages > 0 && !topic_is_reply(topic);
 }
 
 /* More waits for the disk than it takes off: nothing else slows down who
@@ -21,7 +22,7 @@ static bool backlogged(const struct hub *h)
 
 bool retained_fits_in(struct hub *h, const struct message *m)
 {
-    return !available(h) || message_payload(m).n == 0 || (!backlogged(h) && retained_fits(h->retained, m));
+    return !retained_has_slot(h, message_topic(m)) || message_payload(m).n == 0 || (!backlogged(h) && retained_fits(h->retained, m));
 }
 
 static void drop(struct hub *h, struct message *old)
@@ -33,8 +34,6 @@ static void drop(struct hub *h, struct message *old)
 /* [MQTT-3.3.1-5], [MQTT-3.3.1-6], [MQTT-3.3.1-7] */
 void retained_keep(struct hub *h, struct message *m)
 {
-    if (!available(h))
-        return;
     bool removes = message_payload(m).n == 0;
     struct message *old = removes ? retained_remove(h->retained, message_topic(m)) : retained_put(h->retained, m);
     if (old != NULL)
@@ -71,7 +70,7 @@ uint64_t retained_deadline_us(const struct hub *h)
  * there are no slots now, they stay in the store for when there are some again. */
 int hub_restore_retained(struct hub *h, struct message *m)
 {
-    if (!available(h))
+    if (h->cfg.retained_messages == 0)
         return SL_OK;
     struct message *old = retained_put(h->retained, m);
     if (old != NULL)

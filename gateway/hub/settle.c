@@ -96,6 +96,7 @@ static int settle(struct hub *h, struct session *s, struct hub_client *c, const 
     else
         h->counters.deliveries_acked++;
     entry_over(h, s, &e);
+    s->dropped_in = h->commit.open->seq;
     return SL_OK;
 }
 
@@ -244,22 +245,30 @@ int session_restore(struct hub *h, struct session *s, const struct outbox_item *
     return err;
 }
 
+/* Its entries. */
+static uint64_t session_check(const struct session *s)
+{
+    SL_ASSERT(s->client == NULL || s->holder == ((const struct hub_client *)s->client)->id);
+    if (s->outbox == NULL)
+        return 0;
+    outbox_check(s->outbox);
+    return outbox_queued(s->outbox) + outbox_in_flight(s->outbox);
+}
+
 void deliveries_check(const struct hub *h)
 {
     uint64_t entries = 0, outputs = 0;
     const struct session *s;
     const struct hub_client *c;
     size_t pos = 0;
-    while ((s = sessions_next(h->sessions, &pos)) != NULL) {
-        SL_ASSERT(s->client == NULL || s->holder == ((const struct hub_client *)s->client)->id);
-        if (s->outbox == NULL)
-            continue;
-        outbox_check(s->outbox);
-        entries += outbox_queued(s->outbox) + outbox_in_flight(s->outbox);
+    while ((s = sessions_next(h->sessions, &pos)) != NULL)
+        entries += session_check(s);
+    pos = 0;
+    while ((c = sl_idmap_next(&h->clients, &pos)) != NULL) {
+        outputs += c->pending;
+        for (const struct client_consumer *cc = c->consumers; cc != NULL; cc = cc->next)
+            entries += cc->session == NULL ? 0 : session_check(cc->session);
     }
     SL_ASSERT(h->deliveries.held_bytes >= entries * ENTRY_BYTES && (entries > 0 || h->deliveries.held_bytes == 0));
-    pos = 0;
-    while ((c = sl_idmap_next(&h->clients, &pos)) != NULL)
-        outputs += c->pending;
     SL_ASSERT(outputs == h->deliveries.output_bytes);
 }

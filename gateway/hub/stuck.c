@@ -64,6 +64,19 @@ static void bring_session(struct batch *stuck, struct sl_idmap *sessions, uint64
     op->note = batch_note_copy(known->note);
 }
 
+/* A transaction has answered a message of that batch. Its record stays with what
+ * else the transaction brought, and so does all that comes after it: that message
+ * is stored first, as if it were already. */
+static void leave_bound(struct hub *h, struct sl_idmap *ids)
+{
+    for (uint32_t i = 0; i < h->commit.open->n; i++) {
+        const struct batch_op *op = &h->commit.open->ops[i];
+        struct message *m = batch_op_bound(op) ? sl_idmap_del(ids, op->id) : NULL;
+        if (m != NULL)
+            m->body_batch = 0;
+    }
+}
+
 /* What was recorded of this batch's messages since it was handed over must not
  * be written before it: it would be undone by it. */
 static void fold_later_records(struct hub *h, struct batch *stuck)
@@ -71,8 +84,9 @@ static void fold_later_records(struct hub *h, struct batch *stuck)
     struct sl_idmap ids = { 0 }, sessions = { 0 };
     for (uint32_t i = 0; i < stuck->n; i++) {
         if (stuck->ops[i].kind == BATCH_BODY)
-            sl_idmap_put(&ids, stuck->ops[i].id, stuck);
+            sl_idmap_put(&ids, stuck->ops[i].id, stuck->ops[i].msg);
     }
+    leave_bound(h, &ids);
     for (uint32_t i = 0; i < h->commit.open->n; i++) {
         struct batch_op *op = &h->commit.open->ops[i];
         if (op->kind == BATCH_SESSION)

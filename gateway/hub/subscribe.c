@@ -1,13 +1,13 @@
 /* SUBSCRIBE and UNSUBSCRIBE: a grant for each filter at once, the answer when
  * what a persistent session asked for is stored (decision 2), and after it what
  * is retained and what $SYS says now. */
-#include "hub_internal.h"
+#include "consumer.h"
 
 /* Each level of a filter is a node of the tree, so that a filter of slashes
  * alone would cost 40 times its bytes; who means something has fewer levels. */
 #define LEVELS_MAX 200u
 
-static bool too_deep(struct sl_bytes filter)
+bool filter_too_deep(struct sl_bytes filter)
 {
     size_t levels = 1;
     for (size_t i = 0; i < filter.n; i++)
@@ -32,8 +32,10 @@ static void record_subscription(struct hub *h, const struct session *s, const st
 
 static enum proto_grant subscribe(struct hub *h, struct session *s, const struct proto_filter *f, uint32_t id, bool *existed)
 {
-    if (too_deep(f->filter))
+    if (filter_too_deep(f->filter))
         return PROTO_GRANT_QUOTA;
+    if (topic_is_reply(f->filter))
+        return PROTO_GRANT_DENIED;
     struct subscription_options o = { .qos = f->qos, .no_local = f->no_local, .retain_as_published = f->retain_as_published, .id = id };
     uint32_t number = subscriptions_add(h->subscriptions, s, f->group, f->filter, &o, 0, existed);
     bool full = s->n_subscriptions > h->cfg.subscribers.subscriptions || hub_memory_bytes(h) >= h->cfg.memory_bytes;
@@ -116,6 +118,7 @@ static enum proto_grant unsubscribe(struct hub *h, struct session *s, const stru
         struct batch_op *op = record(h, BATCH_SUBSCRIPTION_DROP);
         op->id = s->number;
         op->number = number;
+        s->dropped_in = h->commit.open->seq;
     }
     return PROTO_GRANT_REMOVED;
 }

@@ -9,7 +9,6 @@
 /* STOMP's own limits; MQTT's strings are bounded by its format. */
 #define STOMP_MAX_HEADERS      128u
 #define STOMP_MAX_HEADER_BYTES (16u << 10)
-#define STOMP_HEART_BEAT_MS    10000u
 #define TOPIC_ALIAS_MAX        64u
 
 static void on_committed(void *arg, struct batch *b, int err)
@@ -55,7 +54,7 @@ static struct hub_listener listener_of(const struct config *cfg, const struct co
             .topic_alias_max = TOPIC_ALIAS_MAX,
             .max_headers = STOMP_MAX_HEADERS,
             .max_header_bytes = STOMP_MAX_HEADER_BYTES,
-            .heart_beat_ms = STOMP_HEART_BEAT_MS,
+            .heart_beat_ms = (uint32_t)l->heart_beat_ms,
             .session_expiry_max_s = UINT32_MAX,
             .session_expiry_default_s = seconds_up(cfg->sessions.default_expiry_ms),
             .output_bytes = (uint32_t)cfg->limits.session_output_bytes,

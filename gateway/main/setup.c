@@ -280,6 +280,8 @@ static struct hub_config hub_config_of(struct gateway *g, uint32_t max_connectio
     return (struct hub_config){
         .boot = store_boot(g->store),
         .seed = random_u64(),
+        .secret = random_u64(),
+        .names = random_u64(),
         .memory_bytes = l->memory_bytes,
         .commit_delay_us = g->cfg->store.commit_delay_us,
         .max_sessions = (uint32_t)l->max_sessions,

@@ -122,6 +122,21 @@ int queue_answer(struct queue *q, uint64_t lease, const struct queue_answer *a,
     return SL_EINVAL;
 }
 
+int queue_give_back(struct queue *q, uint64_t lease, bool seen, const struct sl_now *now, struct queue_change *out)
+{
+    q->seen = *now;
+    struct lease *l = lease_find(q, lease);
+    if (l == NULL)
+        return SL_ESTATE;
+    uint32_t i = l->entry;
+    bool again = seen || (entry_at(q, i)->flags & ENTRY_REDELIVERED) != 0;
+    consumer_end_lease(q, l, false, now);
+    entry_return(q, i, QUEUE_CAUSE_NONE, out);
+    if (!again)
+        entry_at(q, i)->flags &= (uint8_t)~ENTRY_REDELIVERED;
+    return SL_OK;
+}
+
 uint32_t queue_lease_holder(const struct queue *q, uint64_t lease)
 {
     const struct lease *l = lease_find(q, lease);

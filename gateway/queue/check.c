@@ -101,7 +101,7 @@ static void check_consumer(const struct queue *q, struct tally *t, const struct 
     SL_ASSERT(!c->solo || c->unanswered == 1);
     if (c->slot == q->answered)
         return; /* its new credit is found before the next dispatch */
-    bool open = !c->stopped && !c->losing && !c->solo && consumer_has_room(c);
+    bool open = !consumer_is_closed(c) && consumer_has_room(c);
     SL_ASSERT(open == (c->open_at != 0));
     if (!open)
         return;
@@ -119,7 +119,7 @@ static void check_consumers(const struct queue *q, struct tally *t)
         open += c->open_at != 0;
         all++;
         if (slot == q->reserved)
-            reserved_is_there = !c->stopped && !c->losing && !c->solo;
+            reserved_is_there = !consumer_is_closed(c);
     }
     SL_ASSERT(open == q->n_open && all == q->consumers.used);
     SL_ASSERT(reserved_is_there);

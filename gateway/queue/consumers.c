@@ -12,6 +12,8 @@
 
 static uint32_t credit_of(const struct consumer *c)
 {
+    if (c->cfg.fixed_credit)
+        return c->cfg.prefetch;
     uint64_t n = 0; /* until it was measured nothing waits in it */
     if (c->measured) {
         double service_us = c->service_us < 1.0 ? 1.0 : c->service_us;
@@ -24,10 +26,17 @@ static uint32_t credit_of(const struct consumer *c)
 
 /* Beyond what it works on, a consumer holds messages only up to a number of
  * bytes: large ones fill its socket long before they are many, and then wait in
- * the gateway's memory as output. */
+ * the gateway's memory as output. Who has a fixed credit may wait for all of it
+ * before it answers; its caller pauses it where that is too much. */
 bool consumer_has_room(const struct consumer *c)
 {
-    return c->unanswered < c->credit && (c->unanswered_bytes < AHEAD_BYTES || c->unanswered < c->cfg.concurrency);
+    bool takes_bytes = c->cfg.fixed_credit || c->unanswered_bytes < AHEAD_BYTES;
+    return c->unanswered < c->credit && (takes_bytes || c->unanswered < c->cfg.concurrency);
+}
+
+bool consumer_is_closed(const struct consumer *c)
+{
+    return c->stopped || c->losing || c->solo || c->paused;
 }
 
 uint64_t consumer_rank(const struct consumer *c)
@@ -58,7 +67,7 @@ static void open_remove(struct queue *q, struct consumer *c)
 
 void consumer_update(struct queue *q, struct consumer *c)
 {
-    bool closed = c->stopped || c->losing || c->solo;
+    bool closed = consumer_is_closed(c);
     bool open = !closed && consumer_has_room(c);
     if (open && c->open_at == 0)
         open_add(q, c);
@@ -322,9 +331,21 @@ void queue_consumer_stop(struct queue *q, uint32_t consumer)
     consumer_update(q, c);
 }
 
+void queue_consumer_pause(struct queue *q, uint32_t consumer, bool paused)
+{
+    struct consumer *c = consumer_at(q, consumer);
+    c->paused = paused;
+    consumer_update(q, c);
+}
+
 uint32_t queue_consumer_unanswered(const struct queue *q, uint32_t consumer)
 {
     return consumer_at(q, consumer)->unanswered;
+}
+
+uint64_t queue_consumer_unanswered_bytes(const struct queue *q, uint32_t consumer)
+{
+    return consumer_at(q, consumer)->unanswered_bytes;
 }
 
 static void consumer_free(struct queue *q, struct consumer *c)

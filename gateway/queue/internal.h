@@ -90,7 +90,7 @@ struct consumer {
     uint32_t credit;
     uint64_t unanswered_bytes;
     uint32_t open_at; /* 1-based place in queue.open, 0: it has no credit */
-    bool stopped, losing, told;
+    bool stopped, losing, told, paused;
     bool solo; /* holds a last attempt: nothing may join it */
     bool measured;
     double service_us; /* per message, from start to answer */
@@ -211,6 +211,8 @@ static inline struct consumer *consumer_at(const struct queue *q, uint32_t slot)
 
 /* How much it should be the next: below its concurrency first, then by free credit. At least 2. */
 bool consumer_has_room(const struct consumer *c);
+/* It gets nothing, whatever room it has. */
+bool consumer_is_closed(const struct consumer *c);
 uint64_t consumer_rank(const struct consumer *c);
 /* Whether it may get more now; puts it among the open ones or takes it out. */
 void consumer_update(struct queue *q, struct consumer *c);

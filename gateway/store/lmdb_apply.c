@@ -254,15 +254,25 @@ static bool may_be_parted(const struct batch *b)
     return b->n > 1;
 }
 
-/* Where the part that begins at `from` ends. A settle and the drop of its body stay
- * together: apart, a body inside the entry would be moved out only to be dropped,
- * which takes room that there is not. */
+/* A settle and the drop of its body: apart, a body inside the entry would be moved
+ * out only to be dropped, which takes room that there is not. And what a
+ * transaction did, as far as it is still to be written. */
+static bool stays_with(const struct batch_op *op, const struct batch_op *next)
+{
+    if (batch_op_bound(op) && (batch_op_bound(next) || next->kind == BATCH_RETAIN_DROP))
+        return true;
+    return next->kind == BATCH_BODY_DROP && op->kind == BATCH_SETTLE && op->id == next->id;
+}
+
+/* Where the part that begins at `from` ends. */
 static uint32_t part_end(const struct batch *b, uint32_t from, uint32_t step)
 {
     if (b->n - from <= step)
         return b->n;
-    const struct batch_op *next = &b->ops[from + step];
-    return from + step + (next->kind == BATCH_BODY_DROP && next[-1].kind == BATCH_SETTLE && next[-1].id == next->id);
+    uint32_t end = from + step;
+    while (end < b->n && stays_with(&b->ops[end - 1], &b->ops[end]))
+        end++;
+    return end;
 }
 
 /* When a later part fails, the whole batch is submitted again: records that are

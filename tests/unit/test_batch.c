@@ -183,6 +183,57 @@ static void all_that_concerns_a_message_leaves_in_its_order_or_nothing(void **st
     batch_free(to);
 }
 
+static void add_settle(struct batch *b, uint64_t id, uint32_t queue, bool bound)
+{
+    struct batch_op *op = batch_add(b, BATCH_SETTLE);
+    op->id = id;
+    op->queue = queue;
+    op->bound = bound;
+}
+
+/* The body must not be gone before the entry is. */
+static void what_is_bound_stays_and_so_does_all_of_its_message(void **state)
+{
+    (void)state;
+    for (int earlier = 0; earlier <= 1; earlier++) {
+        struct batch *before = batch_new(), *from = batch_new(), *to = batch_new();
+        add_settle(earlier ? before : from, 3, 1, true);
+        add_settle(from, 3, 2, false);
+        batch_add(from, BATCH_BODY_DROP)->id = 3;
+        add_settle(from, 4, 1, false);
+        batch_add(from, BATCH_BODY_DROP)->id = 4;
+        assert_int_equal(batch_take_settles(from, before, to), 2);
+        assert_int_equal(to->ops[0].id, 4);
+        assert_int_equal(from->live, earlier ? 2 : 3);
+        batch_free(before);
+        batch_free(from);
+        batch_free(to);
+    }
+}
+
+static void a_retained_message_is_not_dropped_before_the_transaction_that_does_it(void **state)
+{
+    (void)state;
+    struct batch *from = batch_new(), *to = batch_new();
+    add_settle(from, 3, 1, true);
+    batch_add(from, BATCH_RETAIN_DROP)->id = 5;
+    assert_int_equal(batch_take_settles(from, NULL, to), 0);
+    batch_free(from);
+    batch_free(to);
+}
+
+/* They are where others have their packet id. */
+static void only_answers_are_bound(void **state)
+{
+    (void)state;
+    struct batch_op op = { .kind = BATCH_COPY, .packet_id = 1 };
+    assert_false(batch_op_bound(&op));
+    op.kind = BATCH_QOS2_ADD;
+    assert_false(batch_op_bound(&op));
+    op.kind = BATCH_UPDATE;
+    assert_true(batch_op_bound(&op));
+}
+
 static void what_waits_for_the_batch_before_is_not_overtaken(void **state)
 {
     (void)state;
@@ -459,6 +510,9 @@ int main(void)
         cmocka_unit_test(settles_leave_a_refused_batch_but_not_those_of_its_own_messages),
         cmocka_unit_test(a_refused_batch_does_not_grow_by_what_leaves_it),
         cmocka_unit_test(all_that_concerns_a_message_leaves_in_its_order_or_nothing),
+        cmocka_unit_test(what_is_bound_stays_and_so_does_all_of_its_message),
+        cmocka_unit_test(a_retained_message_is_not_dropped_before_the_transaction_that_does_it),
+        cmocka_unit_test(only_answers_are_bound),
         cmocka_unit_test(what_waits_for_the_batch_before_is_not_overtaken),
         cmocka_unit_test(a_session_that_ends_leaves_with_its_copies),
         cmocka_unit_test(a_session_s_drop_stays_behind_what_concerns_the_session),

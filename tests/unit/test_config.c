@@ -110,6 +110,7 @@ static void defaults_of_a_listener_are_those_of_the_contract(void **state)
     assert_int_equal(l->receive_maximum, 1024);
     assert_int_equal(l->park_bytes, 1 << 20);
     assert_int_equal(l->max_keep_alive_ms, 0);
+    assert_int_equal(l->heart_beat_ms, 10000);
     assert_null(l->response_information);
     assert_null(l->tls);
     assert_null(l->token);

@@ -169,6 +169,25 @@ static void a_clean_start_leaves_no_subscription_behind(void **state)
     kit_close(&k);
 }
 
+/* Else a crash would bring the subscription back to a client that was told of a new session. */
+static void a_clean_start_waits_for_an_unsubscribe_that_is_not_stored(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    kit_open(&k);
+    struct kit_client *to = kit_listener(&k, "to", 60, "t/#", 1);
+    kit_unsubscribe(to, "t/#");
+    kit_turn(&k);
+    kit_lose(to);
+    struct mqtt_connect p = { .version = MQTT_V5, .clean_start = true, .client_id = sl_str("to") };
+    mqtt_props_init(&p.props);
+    to = kit_connect(&k, &p);
+    assert_string_equal(kit_log(to), "");
+    kit_settle(&k);
+    assert_string_equal(kit_log(to), "CONNACK 0 present=0\n");
+    kit_close(&k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -180,6 +199,7 @@ int main(void)
         cmocka_unit_test(after_unsubscribe_nothing_new_comes_and_what_is_in_flight_is_finished),
         cmocka_unit_test(retained_messages_follow_as_the_subscription_asks),
         cmocka_unit_test(a_clean_start_leaves_no_subscription_behind),
+        cmocka_unit_test(a_clean_start_waits_for_an_unsubscribe_that_is_not_stored),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -362,6 +362,118 @@ static void a_freed_slot_is_used_again(void **state)
     kit_end(&k);
 }
 
+/* ---- consumers elsewhere ---- */
+
+static uint32_t fixed_consumer(struct kit *k, uint32_t prefetch, uint64_t limit_ms)
+{
+    struct queue_consumer_config c = {.prefetch = prefetch, .concurrency = 1, .fixed_credit = true, .time_limit_ms = limit_ms};
+    return queue_consumer_add(k->q, &c);
+}
+
+static void a_fixed_credit_is_all_there_from_the_start(void **state)
+{
+    (void)state;
+    struct kit k = kit_new();
+    uint64_t leases[64];
+    uint32_t c = fixed_consumer(&k, 10, 0);
+    put_many(&k, 30);
+    assert_int_equal(deliver_all(&k, leases), 10);
+    kit_pass_ms(&k, 5000); /* a slow one keeps it */
+    kit_answer(&k, leases[0], QUEUE_ACK);
+    assert_int_equal(deliver_all(&k, leases), 1);
+    assert_int_equal(queue_consumer_unanswered(k.q, c), 10);
+    kit_end(&k);
+}
+
+static void a_fixed_credit_does_not_end_at_a_megabyte(void **state)
+{
+    (void)state;
+    struct kit k = kit_new();
+    uint64_t leases[64];
+    static uint8_t large[600 * 1024];
+    uint32_t c = fixed_consumer(&k, 4, 0);
+    for (uint32_t i = 0; i < 5; i++) {
+        struct message_parts p = kit_parts(&k);
+        p.payload = sl_bytes_of(large, sizeof large);
+        (void)kit_enter(&k, &p, 0);
+    }
+    assert_int_equal(deliver_all(&k, leases), 4); /* it may answer only when it has all of them */
+    assert_true(queue_consumer_unanswered_bytes(k.q, c) > 4 * sizeof large);
+    kit_answer(&k, leases[1], QUEUE_ACK);
+    assert_true(queue_consumer_unanswered_bytes(k.q, c) < 4 * sizeof large);
+    kit_end(&k);
+}
+
+static void only_the_oldest_of_a_fixed_credit_has_a_clock_and_is_charged(void **state)
+{
+    (void)state;
+    struct kit k = kit_new();
+    uint64_t leases[64];
+    uint32_t c = fixed_consumer(&k, 10, 1000), slot = 0;
+    void *arg;
+    put_many(&k, 3);
+    assert_int_equal(deliver_all(&k, leases), 3);
+    kit_pass_ms(&k, 900);
+    kit_answer(&k, leases[2], QUEUE_ACK); /* out of turn: the oldest stays the oldest */
+    kit_answer(&k, leases[0], QUEUE_ACK);
+    kit_pass_ms(&k, 900);
+    assert_false(queue_overdue(k.q, &k.now, &slot, &arg));
+    kit_pass_ms(&k, 100);
+    assert_true(queue_overdue(k.q, &k.now, &slot, &arg));
+    assert_int_equal(slot, c);
+    put_many(&k, 1);
+    assert_int_equal(kit_lose(&k, c, &(struct queue_loss){.cause = QUEUE_CAUSE_LOST}), 1);
+    assert_int_equal(k.change.cause, QUEUE_CAUSE_LOST);
+    assert_int_equal(kit_count(&k, QUEUE_DELAYED), 1);
+    kit_end(&k);
+}
+
+static void a_paused_consumer_gets_nothing_and_holds_nobody_up(void **state)
+{
+    (void)state;
+    struct kit k = kit_new();
+    uint64_t leases[64];
+    uint32_t a = fixed_consumer(&k, 10, 0);
+    put_many(&k, 4);
+    queue_consumer_pause(k.q, a, true);
+    assert_int_equal(deliver_all(&k, leases), 0);
+    queue_check(k.q);
+    assert_true(queue_deadline(k.q) == UINT64_MAX); /* nothing is due: it would be asked for ever */
+    uint32_t b = kit_consumer(&k, 10, 1);
+    assert_int_equal(deliver_all(&k, leases), 1);
+    assert_int_equal(queue_consumer_unanswered(k.q, b), 1);
+    queue_consumer_pause(k.q, a, false);
+    assert_int_equal(deliver_all(&k, leases + 1), 3);
+    queue_consumer_pause(k.q, a, true); /* what it holds it may answer */
+    kit_answer(&k, leases[1], QUEUE_ACK);
+    put_many(&k, 4);
+    assert_int_equal(deliver_all(&k, leases), 0);
+    assert_int_equal(kit_lose(&k, a, &(struct queue_loss){.charge_none = true}), 2);
+    kit_end(&k);
+}
+
+static void a_paused_consumer_is_kept_for_no_last_attempt(void **state)
+{
+    (void)state;
+    struct kit k = kit_new();
+    uint64_t leases[64];
+    uint32_t a = fixed_consumer(&k, 10, 0);
+    uint64_t first = kit_put(&k);
+    kit_fail_attempts(&k, queue_config(k.q)->max_attempts - 2);
+    put_many(&k, 1);
+    assert_int_equal(deliver_all(&k, leases), 2);
+    (void)kit_answer_with(&k, leases[0], &(struct queue_answer){.verb = QUEUE_RETRY, .has_delay = true});
+    kit_tick_all(&k);
+    put_many(&k, 1);
+    assert_int_equal(deliver_all(&k, leases), 0); /* it is kept free for the first one's last attempt */
+    queue_consumer_pause(k.q, a, true);
+    queue_check(k.q);
+    uint32_t b = fixed_consumer(&k, 10, 0);
+    assert_int_equal(kit_next(&k), first);
+    assert_int_equal(k.got.consumer, b);
+    kit_end(&k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -383,6 +495,11 @@ int main(void)
         cmocka_unit_test(a_timeout_charges_only_what_is_past_its_limit),
         cmocka_unit_test(an_orderly_end_charges_nobody),
         cmocka_unit_test(a_freed_slot_is_used_again),
+        cmocka_unit_test(a_fixed_credit_is_all_there_from_the_start),
+        cmocka_unit_test(a_fixed_credit_does_not_end_at_a_megabyte),
+        cmocka_unit_test(only_the_oldest_of_a_fixed_credit_has_a_clock_and_is_charged),
+        cmocka_unit_test(a_paused_consumer_gets_nothing_and_holds_nobody_up),
+        cmocka_unit_test(a_paused_consumer_is_kept_for_no_last_attempt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

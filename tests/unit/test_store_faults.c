@@ -258,6 +258,38 @@ static void no_settle_batch_is_refused_whose_messages_pass_one_by_one(void **sta
     }
 }
 
+static uint64_t entries(struct fixture *f)
+{
+    struct store_info info;
+    assert_int_equal(store_info(f->st, &info), SL_OK);
+    return info.entries;
+}
+
+/* On a map so full that a batch is refused, of which every part would have passed. */
+static void what_a_transaction_settled_is_applied_whole_or_not_at_all(void **state)
+{
+    enum { TOGETHER = 40 };
+    struct fixture *f = *state;
+    char tail[512];
+    f->cfg.map_size_bytes = (uint64_t)1088 * 1024;
+    f->cfg.reserve_bytes = 0;
+    open_store(f);
+    snprintf(tail, sizeof tail, "%0400d", 0);
+    uint64_t n = fill_with_failures(f, 440, tail), refused = 0;
+    for (uint64_t id = 1; id + TOGETHER <= n; id += TOGETHER) {
+        uint64_t before = entries(f);
+        for (uint32_t k = 0; k < TOGETHER; k++)
+            kit_settle(f->b, id + (k % 2 == 0 ? k : TOGETHER - k), 1);
+        for (uint32_t i = 0; i < f->b->n; i++)
+            f->b->ops[i].bound = true;
+        int err = store_apply(f->st, f->b);
+        batch_reset(f->b);
+        assert_int_equal(before - entries(f), err == SL_OK ? TOGETHER : 0);
+        refused += err != SL_OK;
+    }
+    assert_true(refused > 0);
+}
+
 static void intake_is_never_applied_in_halves(void **state)
 {
     struct fixture *f = *state;
@@ -494,6 +526,7 @@ int main(void)
         CASE(without_a_reserve_a_settle_batch_is_applied_in_halves),
         CASE(the_halves_of_a_settle_batch_are_small_enough_one_day),
         CASE(no_settle_batch_is_refused_whose_messages_pass_one_by_one),
+        CASE(what_a_transaction_settled_is_applied_whole_or_not_at_all),
         CASE(intake_is_never_applied_in_halves),
         CASE(a_map_that_is_mostly_reserve_is_refused),
         CASE(failures_leave_half_of_the_reserve_to_settle),

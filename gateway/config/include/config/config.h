@@ -49,6 +49,7 @@ struct config_listener {
     uint64_t receive_maximum;
     uint64_t park_bytes;
     uint64_t max_keep_alive_ms; /* 0: no limit */
+    uint64_t heart_beat_ms;     /* 0: none */
     const char *response_information; /* NULL: none; %c is the client id */
     const char *tls, *token;    /* NULL in this version */
     bool websocket, proxy_protocol;

@@ -143,6 +143,11 @@ struct batch *batch_new(void) SL_CHECK;
 /* Drops references and notes and empties it; memory is kept unless it is large. */
 void batch_reset(struct batch *b);
 void batch_free(struct batch *b);
+/* Its `bound` is set, and is not the packet id of something else. */
+static inline bool batch_op_bound(const struct batch_op *op)
+{
+    return (op->kind == BATCH_UPDATE || op->kind == BATCH_SETTLE || op->kind == BATCH_BODY_DROP) && op->bound;
+}
 /* Room for more ops. */
 void batch_grow(struct batch *b);
 
@@ -170,12 +175,12 @@ void batch_take_first(struct batch *from, uint32_t n, struct batch *to);
  * written before `from`. `to` must hold nothing younger. The order of records that
  * concern one another stays:
  *  - all that concerns a message leaves (updates, settles, copies and their drops,
- *    body drops), or nothing: that of a message which enters in `from` or `before`
- *    stays. With a copy or its drop goes what names its session, which may be new: the session's
+ *    body drops), or nothing: that of a message which enters in `from` or `before`,
+ *    or of which a record there is bound, stays. With a copy or its drop goes what names its session, which may be new: the session's
  *    record is then in both batches;
  *  - the drop of a session leaves when nothing that concerns it stays;
  *  - a drop of a subscription, a will or a retained message stays when `from` takes
- *    something in: a will may be what is published there, a retained message what is
+ *    something in, or has something bound: a will may be what is published there, a retained message what is
  *    replaced; and when what it drops stands in `before` or earlier in `from`. */
 uint32_t batch_take_settles(struct batch *from, const struct batch *before, struct batch *to);
 

@@ -55,6 +55,8 @@ enum hub_sharing {
 struct hub_config {
     uint64_t boot;             /* ids start at boot << 40 */
     uint64_t seed;             /* jitter, assigned client ids */
+    uint64_t secret;           /* what keeps reply destinations unknown to others */
+    uint64_t names;            /* what keeps names of deliveries apart from those of other connections and starts; 0: nothing */
     uint64_t memory_bytes;     /* bodies held in memory; over it they are read back when leased */
     uint64_t commit_delay_us;
     uint32_t max_sessions, max_connections;
@@ -164,6 +166,7 @@ struct hub_consumer_config {
     uint32_t queue; /* the hub's index */
     uint32_t prefetch, concurrency;
     bool fixed_credit;
+    bool elsewhere; /* not one of the gateway's own processes: nobody waits for it when the gateway stops */
     uint64_t time_limit_ms;
     const struct hub_consumer_ops *ops;
     void *arg;
@@ -205,7 +208,7 @@ void hub_drain(struct hub *h);
 void hub_goodbye(struct hub *h);
 /* Everything recorded is on stable storage and nothing is under way. */
 bool hub_flushed(const struct hub *h);
-/* Unanswered deliveries over all consumers. */
+/* Unanswered deliveries over all consumers that are waited for. */
 uint64_t hub_unanswered(const struct hub *h);
 
 /* The batch that takes what is recorded now, and whether an earlier one has

@@ -158,6 +158,7 @@ void queue_consumer_stop(struct queue *q, uint32_t consumer);
 /* It gets nothing while it is paused, whatever its credit: its output is full. */
 void queue_consumer_pause(struct queue *q, uint32_t consumer, bool paused);
 uint32_t queue_consumer_unanswered(const struct queue *q, uint32_t consumer);
+uint64_t queue_consumer_unanswered_bytes(const struct queue *q, uint32_t consumer); /* of their messages, as message_bytes */
 /* Estimated time until it has answered all it holds, from its measured service
  * time; UINT64_MAX while nothing is known. The commit policy asks. */
 uint64_t queue_consumer_backlog_us(const struct queue *q, uint32_t consumer);
@@ -226,6 +227,9 @@ struct queue_answer {
  * consumer's next delivery's clock. */
 SL_CHECK int queue_answer(struct queue *q, uint64_t lease, const struct queue_answer *a,
                           const struct sl_now *now, struct queue_change *out);
+/* One delivery goes back at once, uncharged; SL_ESTATE as above. `seen`: somebody may have
+ * had it, so that it is a redelivery when it comes again. */
+SL_CHECK int queue_give_back(struct queue *q, uint64_t lease, bool seen, const struct sl_now *now, struct queue_change *out);
 /* The consumer that holds this lease; 0 when it has ended. */
 uint32_t queue_lease_holder(const struct queue *q, uint64_t lease);
 /* Moves a started delivery's limit to now + ms. SL_ESTATE as above. SL_OK and no
