@@ -28,7 +28,7 @@ ROOMS = {
     "store": ("gateway/store", ("core", "queue", "route", "hub")),
     "net": ("gateway/net", ("core", "protocols", "hub")),
     "pool": ("gateway/pool", ("core", "wire", "queue", "hub")),
-    "cli": ("gateway/cli", ("core",)),
+    "cli": ("gateway/cli", ("core", "stomp")),
     "main": ("gateway/main", ("core", "protocols", "mqtt", "stomp", "wire", "queue", "route", "hub",
                               "config", "store", "net", "pool", "bench", "cli")),
     "worker_sdk": ("workers/c", ("core", "wire")),

@@ -15,20 +15,23 @@ struct parts {
     struct sl_bytes user, password, host, port; /* p NULL: not there */
 };
 
-static int scheme(const char *command, const char *url, struct parts *p, const char **rest)
+static int scheme(const char *command, const char *url, bool stomp, struct parts *p, const char **rest)
 {
     static const struct {
         const char *name;
-        bool tls;
-    } known[] = { { "mqtt://", false }, { "tcp://", false }, { "mqtts://", true }, { "ssl://", true }, { "tls://", true } };
+        bool tls, stomp, mqtt;
+    } known[] = { { "mqtt://", false, false, true }, { "tcp://", false, true, true },  { "mqtts://", true, false, true },
+                  { "ssl://", true, false, true },   { "tls://", true, false, true }, { "stomp://", false, true, false } };
     for (size_t i = 0; i < SL_COUNT(known); i++) {
         size_t n = strlen(known[i].name);
-        if (strncmp(url, known[i].name, n) == 0) {
+        if (strncmp(url, known[i].name, n) == 0 && (stomp ? known[i].stomp : known[i].mqtt)) {
             p->tls = known[i].tls;
             *rest = url + n;
             return SL_OK;
         }
     }
+    if (stomp)
+        return cli_wrong(command, "--url begins with stomp:// or unix: (TLS is Paho's, which speaks no STOMP)");
     if (strncmp(url, "unix:", 5) == 0)
         return cli_wrong(command, "--url: Paho knows no Unix sockets; mqtt://HOST:PORT and mqtts://HOST:PORT are possible");
     return cli_wrong(command, "--url begins with mqtt:// or mqtts://");
@@ -104,19 +107,29 @@ static void set_host(struct cli_address *out, struct sl_bytes host)
     snprintf(out->host, sizeof out->host, "%.*s", (int)host.n, (const char *)host.p);
 }
 
-static int from_url(const char *command, const char *url, struct cli_address *out)
+static int from_path(const char *command, const char *path, struct cli_address *out)
 {
+    if (path[0] == '\0' || strlen(path) >= sizeof out->path)
+        return cli_wrong(command, "--url is unix:PATH, and the path has at most %zu bytes", sizeof out->path - 1);
+    snprintf(out->path, sizeof out->path, "%s", path);
+    return SL_OK;
+}
+
+static int from_url(const char *command, const char *url, bool stomp, struct cli_address *out)
+{
+    if (stomp && strncmp(url, "unix:", 5) == 0)
+        return from_path(command, url + 5, out);
     struct parts p = { 0 };
     const char *rest = NULL;
     uint64_t port;
-    int err = scheme(command, url, &p, &rest);
+    int err = scheme(command, url, stomp, &p, &rest);
     if (err != SL_OK)
         return err;
     struct sl_bytes left = sl_str(rest);
     user_part(&left, &p);
     if (host_part(left, &p) != SL_OK || p.host.n >= sizeof out->host ||
         (p.port.p != NULL && (sl_bytes_u64(p.port, 65535, &port) != SL_OK || port == 0)))
-        return cli_wrong(command, "--url is mqtt[s]://[USER[:PASSWORD]@]HOST[:PORT]");
+        return cli_wrong(command, "--url is %s://[USER[:PASSWORD]@]HOST[:PORT]", stomp ? "stomp" : "mqtt[s]");
     set_host(out, p.host);
     out->tls = p.tls;
     if (p.port.p != NULL)
@@ -162,9 +175,20 @@ static int who(const char *command, const struct cli_args *a, struct cli_address
         out->password = sl_strdup(a->password);
     else if (out->password == NULL && out->user != NULL && set != NULL)
         out->password = sl_strdup(set);
-    if (out->password != NULL && out->user == NULL && a->version != 5)
+    if (out->password != NULL && out->user == NULL && a->version == 4)
         return cli_wrong(command, "MQTT 3.1.1 takes no password without a user");
     return SL_OK;
+}
+
+static void write_down_stomp(struct cli_address *a)
+{
+    const char *colon = strchr(a->host, ':');
+    if (a->port == 0)
+        a->port = 61613;
+    if (a->path[0] != '\0')
+        snprintf(a->shown, sizeof a->shown, "unix:%s", a->path);
+    else
+        snprintf(a->shown, sizeof a->shown, "stomp://%s%s%s:%u", colon ? "[" : "", a->host, colon ? "]" : "", a->port);
 }
 
 static void write_down(struct cli_address *a)
@@ -185,7 +209,7 @@ int cli_address_of(const char *command, const struct cli_args *a, struct cli_add
     if (a->port != CLI_NOT_GIVEN)
         out->port = (uint16_t)a->port;
     if (a->url != NULL)
-        err = from_url(command, a->url, out);
+        err = from_url(command, a->url, a->stomp, out);
     else
         out->tls = a->tls || a->cafile != NULL || a->capath != NULL || a->cert != NULL || a->insecure;
     if (err == SL_OK && a->url != NULL && !out->tls && (a->tls || a->cafile != NULL || a->cert != NULL || a->insecure))
@@ -196,7 +220,10 @@ int cli_address_of(const char *command, const struct cli_args *a, struct cli_add
         cli_address_fini(out);
         return err;
     }
-    write_down(out);
+    if (a->stomp)
+        write_down_stomp(out);
+    else
+        write_down(out);
     return SL_OK;
 }
 

@@ -8,6 +8,7 @@
 
 struct cli_address {
     bool tls;
+    char path[108]; /* of a Unix socket; empty: host and port */
     char host[256];
     uint16_t port;
     char uri[300];   /* for Paho */

@@ -11,85 +11,88 @@
 #include "take.h"
 
 #define AT(member) offsetof(struct cli_args, member)
-#define ONLY5 "5"
 #define SECONDS_MAX (UINT32_MAX - 1)
-
-static const char no_stomp[] = "STOMP is not in this version's pub and sub; leave it out for MQTT";
 
 /* Rows that both commands have. */
 #define COMMON_OPTIONS                                                                              \
-    { "url", 'L', CLI_TEXT, AT(url), 0, 0, NULL }, { "host", 'h', CLI_TEXT, AT(host), 0, 0, NULL }, \
-        { "port", 'p', CLI_NUMBER, AT(port), 1, 65535, NULL },                                      \
-        { "mqtt-version", 'V', CLI_VERSION, AT(version), 0, 0, NULL },                              \
-        { "id", 'i', CLI_TEXT, AT(id), 0, 0, NULL },                                                \
-        { "clean", 0, CLI_FLAG, AT(clean), 0, 0, NULL },                                            \
-        { "resume", 'c', CLI_FLAG, AT(resume), 0, 0, NULL },                                        \
-        { "session-expiry", 'x', CLI_SECONDS, AT(session_expiry), 0, CLI_NEVER, ONLY5 },            \
-        { "keep-alive", 'k', CLI_SECONDS, AT(keep_alive), 0, 65535, NULL },                         \
-        { "connect-timeout", 0, CLI_SECONDS, AT(connect_timeout), 1, 3600, NULL },                  \
-        { "user", 'u', CLI_TEXT, AT(user), 0, 0, NULL },                                            \
-        { "password", 'P', CLI_TEXT, AT(password), 0, 0, NULL },                                    \
-        { "password-file", 0, CLI_TEXT, AT(password_file), 0, 0, NULL },                            \
-        { "tls", 0, CLI_FLAG, AT(tls), 0, 0, NULL },                                                \
-        { "cafile", 0, CLI_TEXT, AT(cafile), 0, 0, NULL },                                          \
-        { "capath", 0, CLI_TEXT, AT(capath), 0, 0, NULL },                                          \
-        { "cert", 0, CLI_TEXT, AT(cert), 0, 0, NULL }, { "key", 0, CLI_TEXT, AT(key), 0, 0, NULL }, \
-        { "insecure", 0, CLI_FLAG, AT(insecure), 0, 0, NULL },                                      \
-        { "will-topic", 0, CLI_TEXT, AT(will_topic), 0, 0, NULL },                                  \
-        { "will-payload", 0, CLI_TEXT, AT(will_payload), 0, 0, NULL },                              \
-        { "will-qos", 0, CLI_NUMBER, AT(will_qos), 0, 2, NULL },                                    \
-        { "will-retain", 0, CLI_FLAG, AT(will_retain), 0, 0, NULL },                                \
-        { "will-delay", 0, CLI_SECONDS, AT(will_delay), 0, SECONDS_MAX, ONLY5 },                    \
-        { "topic", 't', CLI_TEXTS, AT(topics), 0, 0, NULL },                                        \
-        { "qos", 'q', CLI_NUMBER, AT(qos), 0, 2, NULL },                                            \
-        { "timeout", 'W', CLI_MILLIS, AT(timeout_ms), 0, 1000000000, NULL },                        \
-        { "json", 'j', CLI_FLAG, AT(json), 0, 0, NULL },                                            \
-        { "quiet", 0, CLI_FLAG, AT(quiet), 0, 0, NULL },                                            \
-        { "debug", 'd', CLI_FLAG, AT(debug), 0, 0, NULL },                                          \
-        { "help", 0, CLI_FLAG, AT(help), 0, 0, NULL },                                              \
-        { "stomp", 0, CLI_REFUSED, 0, 0, 0, no_stomp }
+    { "url", 'L', CLI_TEXT, AT(url), 0, 0, CLI_ANYWHERE },                                          \
+        { "host", 'h', CLI_TEXT, AT(host), 0, 0, CLI_ANYWHERE },                                    \
+        { "port", 'p', CLI_NUMBER, AT(port), 1, 65535, CLI_ANYWHERE },                              \
+        { "mqtt-version", 'V', CLI_VERSION, AT(version), 0, 0, CLI_ANYWHERE },                      \
+        { "id", 'i', CLI_TEXT, AT(id), 0, 0, CLI_ANYWHERE },                                        \
+        { "clean", 0, CLI_FLAG, AT(clean), 0, 0, CLI_ONLY_MQTT },                                   \
+        { "resume", 'c', CLI_FLAG, AT(resume), 0, 0, CLI_ONLY_MQTT },                               \
+        { "session-expiry", 'x', CLI_SECONDS, AT(session_expiry), 0, CLI_NEVER, CLI_ONLY_MQTT5 },   \
+        { "keep-alive", 'k', CLI_SECONDS, AT(keep_alive), 0, 65535, CLI_ANYWHERE },                 \
+        { "connect-timeout", 0, CLI_SECONDS, AT(connect_timeout), 1, 3600, CLI_ANYWHERE },          \
+        { "user", 'u', CLI_TEXT, AT(user), 0, 0, CLI_ANYWHERE },                                    \
+        { "password", 'P', CLI_TEXT, AT(password), 0, 0, CLI_ANYWHERE },                            \
+        { "password-file", 0, CLI_TEXT, AT(password_file), 0, 0, CLI_ANYWHERE },                    \
+        { "tls", 0, CLI_FLAG, AT(tls), 0, 0, CLI_ONLY_PAHO },                                       \
+        { "cafile", 0, CLI_TEXT, AT(cafile), 0, 0, CLI_ONLY_PAHO },                                 \
+        { "capath", 0, CLI_TEXT, AT(capath), 0, 0, CLI_ONLY_PAHO },                                 \
+        { "cert", 0, CLI_TEXT, AT(cert), 0, 0, CLI_ONLY_PAHO },                                     \
+        { "key", 0, CLI_TEXT, AT(key), 0, 0, CLI_ONLY_PAHO },                                       \
+        { "insecure", 0, CLI_FLAG, AT(insecure), 0, 0, CLI_ONLY_PAHO },                             \
+        { "will-topic", 0, CLI_TEXT, AT(will_topic), 0, 0, CLI_ONLY_MQTT },                         \
+        { "will-payload", 0, CLI_TEXT, AT(will_payload), 0, 0, CLI_ONLY_MQTT },                     \
+        { "will-qos", 0, CLI_NUMBER, AT(will_qos), 0, 2, CLI_ONLY_MQTT },                           \
+        { "will-retain", 0, CLI_FLAG, AT(will_retain), 0, 0, CLI_ONLY_MQTT },                       \
+        { "will-delay", 0, CLI_SECONDS, AT(will_delay), 0, SECONDS_MAX, CLI_ONLY_MQTT5 },           \
+        { "topic", 't', CLI_TEXTS, AT(topics), 0, 0, CLI_ANYWHERE },                                \
+        { "qos", 'q', CLI_NUMBER, AT(qos), 0, 2, CLI_ANYWHERE },                                    \
+        { "timeout", 'W', CLI_MILLIS, AT(timeout_ms), 0, 1000000000, CLI_ANYWHERE },                \
+        { "json", 'j', CLI_FLAG, AT(json), 0, 0, CLI_ANYWHERE },                                    \
+        { "quiet", 0, CLI_FLAG, AT(quiet), 0, 0, CLI_ANYWHERE },                                    \
+        { "debug", 'd', CLI_FLAG, AT(debug), 0, 0, CLI_ANYWHERE },                                  \
+        { "help", 0, CLI_FLAG, AT(help), 0, 0, CLI_ANYWHERE },                                      \
+        { "stomp", 0, CLI_FLAG, AT(stomp), 0, 0, CLI_ANYWHERE },                                    \
+        { "vhost", 0, CLI_TEXT, AT(vhost), 0, 0, CLI_ONLY_STOMP }
 
 static const struct cli_option pub_options[] = {
     COMMON_OPTIONS,
-    { "message", 'm', CLI_TEXTS, AT(payloads), 0, 0, NULL },
-    { "file", 'f', CLI_TEXT, AT(file), 0, 0, NULL },
-    { "stdin-file", 's', CLI_FLAG, AT(from_stdin), 0, 0, NULL },
-    { "stdin-line", 'l', CLI_FLAG, AT(lines), 0, 0, NULL },
-    { "null-message", 'n', CLI_FLAG, AT(empty), 0, 0, NULL },
-    { "retain", 'r', CLI_FLAG, AT(retain), 0, 0, NULL },
-    { "count", 'C', CLI_NUMBER, AT(count), 1, INT64_MAX, NULL },
-    { "repeat", 0, CLI_NUMBER, AT(count), 1, INT64_MAX, NULL },
-    { "interval", 0, CLI_MILLIS, AT(interval_ms), 0, 1000000000, NULL },
-    { "repeat-delay", 0, CLI_MILLIS, AT(interval_ms), 0, 1000000000, NULL },
-    { "window", 0, CLI_NUMBER, AT(window), 1, 65535, NULL },
-    { "header", 'H', CLI_TEXTS, AT(headers), 0, 0, ONLY5 },
-    { "content-type", 0, CLI_TEXT, AT(content_type), 0, 0, ONLY5 },
-    { "utf8", 0, CLI_FLAG, AT(utf8), 0, 0, ONLY5 },
-    { "expiry", 0, CLI_SECONDS, AT(expiry), 0, SECONDS_MAX, ONLY5 },
-    { "response-topic", 0, CLI_TEXT, AT(response_topic), 0, 0, ONLY5 },
-    { "correlation", 0, CLI_TEXT, AT(correlation), 0, 0, ONLY5 },
-    { "topic-alias", 0, CLI_NUMBER, AT(topic_alias), 1, 65535, ONLY5 },
-    { "wait", 'w', CLI_FLAG, AT(wait), 0, 0, ONLY5 },
+    { "message", 'm', CLI_TEXTS, AT(payloads), 0, 0, CLI_ANYWHERE },
+    { "file", 'f', CLI_TEXT, AT(file), 0, 0, CLI_ANYWHERE },
+    { "stdin-file", 's', CLI_FLAG, AT(from_stdin), 0, 0, CLI_ANYWHERE },
+    { "stdin-line", 'l', CLI_FLAG, AT(lines), 0, 0, CLI_ANYWHERE },
+    { "null-message", 'n', CLI_FLAG, AT(empty), 0, 0, CLI_ANYWHERE },
+    { "retain", 'r', CLI_FLAG, AT(retain), 0, 0, CLI_ANYWHERE },
+    { "count", 'C', CLI_NUMBER, AT(count), 1, INT64_MAX, CLI_ANYWHERE },
+    { "repeat", 0, CLI_NUMBER, AT(count), 1, INT64_MAX, CLI_ANYWHERE },
+    { "interval", 0, CLI_MILLIS, AT(interval_ms), 0, 1000000000, CLI_ANYWHERE },
+    { "repeat-delay", 0, CLI_MILLIS, AT(interval_ms), 0, 1000000000, CLI_ANYWHERE },
+    { "window", 0, CLI_NUMBER, AT(window), 1, 65535, CLI_ANYWHERE },
+    { "header", 'H', CLI_TEXTS, AT(headers), 0, 0, CLI_NOT_MQTT3 },
+    { "content-type", 0, CLI_TEXT, AT(content_type), 0, 0, CLI_NOT_MQTT3 },
+    { "utf8", 0, CLI_FLAG, AT(utf8), 0, 0, CLI_ONLY_MQTT5 },
+    { "expiry", 0, CLI_SECONDS, AT(expiry), 0, SECONDS_MAX, CLI_NOT_MQTT3 },
+    { "response-topic", 0, CLI_TEXT, AT(response_topic), 0, 0, CLI_NOT_MQTT3 },
+    { "correlation", 0, CLI_TEXT, AT(correlation), 0, 0, CLI_NOT_MQTT3 },
+    { "topic-alias", 0, CLI_NUMBER, AT(topic_alias), 1, 65535, CLI_ONLY_MQTT5 },
+    { "wait", 'w', CLI_FLAG, AT(wait), 0, 0, CLI_NOT_MQTT3 },
 };
 
 static const struct cli_option sub_options[] = {
     COMMON_OPTIONS,
-    { "count", 'C', CLI_NUMBER, AT(count), 1, INT64_MAX, NULL },
-    { "format", 'F', CLI_TEXT, AT(format), 0, 0, NULL },
-    { "verbose", 'v', CLI_FLAG, AT(verbose), 0, 0, NULL },
-    { "no-newline", 'N', CLI_FLAG, AT(no_newline), 0, 0, NULL },
-    { "unsubscribe", 'U', CLI_TEXTS, AT(unsubscribe), 0, 0, NULL },
-    { "retained-only", 0, CLI_FLAG, AT(retained_only), 0, 0, NULL },
-    { "no-retained", 'R', CLI_FLAG, AT(no_retained), 0, 0, NULL },
-    { "no-local", 0, CLI_FLAG, AT(no_local), 0, 0, ONLY5 },
-    { "retain-as-published", 0, CLI_FLAG, AT(retain_as_published), 0, 0, ONLY5 },
-    { "retain-handling", 0, CLI_NUMBER, AT(retain_handling), 0, 2, ONLY5 },
-    { "subscription-id", 0, CLI_NUMBER, AT(subscription_id), 1, 268435455, ONLY5 },
-    { "receive-maximum", 0, CLI_NUMBER, AT(receive_maximum), 1, 65535, ONLY5 },
+    { "count", 'C', CLI_NUMBER, AT(count), 1, INT64_MAX, CLI_ANYWHERE },
+    { "format", 'F', CLI_TEXT, AT(format), 0, 0, CLI_ANYWHERE },
+    { "verbose", 'v', CLI_FLAG, AT(verbose), 0, 0, CLI_ANYWHERE },
+    { "no-newline", 'N', CLI_FLAG, AT(no_newline), 0, 0, CLI_ANYWHERE },
+    { "unsubscribe", 'U', CLI_TEXTS, AT(unsubscribe), 0, 0, CLI_ONLY_MQTT },
+    { "retained-only", 0, CLI_FLAG, AT(retained_only), 0, 0, CLI_ANYWHERE },
+    { "no-retained", 'R', CLI_FLAG, AT(no_retained), 0, 0, CLI_ANYWHERE },
+    { "no-local", 0, CLI_FLAG, AT(no_local), 0, 0, CLI_ONLY_MQTT5 },
+    { "retain-as-published", 0, CLI_FLAG, AT(retain_as_published), 0, 0, CLI_ONLY_MQTT5 },
+    { "retain-handling", 0, CLI_NUMBER, AT(retain_handling), 0, 2, CLI_ONLY_MQTT5 },
+    { "subscription-id", 0, CLI_NUMBER, AT(subscription_id), 1, 268435455, CLI_ONLY_MQTT5 },
+    { "receive-maximum", 0, CLI_NUMBER, AT(receive_maximum), 1, 65535, CLI_ONLY_MQTT5 },
+    { "ack", 0, CLI_TEXT, AT(ack), 0, 0, CLI_ONLY_STOMP },
+    { "prefetch", 0, CLI_NUMBER, AT(prefetch), 1, 65535, CLI_ONLY_STOMP },
 };
 
 static const struct cli_args defaults = {
-    .version = 5,
+    .version = CLI_NOT_GIVEN,
+    .qos = CLI_NOT_GIVEN,
     .port = CLI_NOT_GIVEN,
     .session_expiry = CLI_NOT_GIVEN,
     .keep_alive = 60,
@@ -99,11 +102,12 @@ static const struct cli_args defaults = {
     .will_delay = CLI_NOT_GIVEN,
     .count = CLI_NOT_GIVEN,
     .timeout_ms = CLI_NOT_GIVEN,
-    .window = 20, /* Paho searches lists: a thousand in flight are ten times slower than twenty */
+    .window = CLI_NOT_GIVEN,
     .expiry = CLI_NOT_GIVEN,
     .topic_alias = CLI_NOT_GIVEN,
     .retain_handling = CLI_NOT_GIVEN,
     .subscription_id = CLI_NOT_GIVEN,
+    .prefetch = CLI_NOT_GIVEN,
 };
 
 /* A password in the command line can be read by every user of the machine until it is gone from there. */
@@ -140,6 +144,24 @@ static int check_common(const char *command, struct cli_args *a)
         return cli_wrong(command, "a will needs --will-topic");
     if (a->will_topic != NULL && !cli_topic_name(a->will_topic))
         return cli_wrong(command, "--will-topic: \"%s\" is no topic to publish to", a->will_topic);
+    return SL_OK;
+}
+
+/* Paho searches lists: a thousand in flight are ten times slower than twenty. */
+static int64_t window_of(const struct cli_args *a)
+{
+    if (a->window != CLI_NOT_GIVEN)
+        return a->window;
+    return a->stomp ? 1000 : 20;
+}
+
+/* STOMP has a receipt or none. */
+static int check_qos(const char *command, struct cli_args *a)
+{
+    if (a->qos == CLI_NOT_GIVEN)
+        a->qos = 0;
+    if (a->stomp && a->qos > 1)
+        return cli_wrong(command, "--qos: --stomp has 0 and 1");
     return SL_OK;
 }
 
@@ -214,8 +236,11 @@ int cli_args_pub(int argc, char **argv, struct cli_args *out)
     keep_password(out);
     if (err == SL_OK && out->help)
         return SL_ENOENT;
+    out->window = window_of(out);
     if (err == SL_OK)
         err = check_common("pub", out);
+    if (err == SL_OK)
+        err = check_qos("pub", out);
     if (err == SL_OK)
         err = words_pub(out, argc, argv, rest);
     if (err == SL_OK)
@@ -226,6 +251,27 @@ int cli_args_pub(int argc, char **argv, struct cli_args *out)
 }
 
 /* ---- sub ---- */
+
+static int check_destinations(const struct cli_texts *list)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        if (!cli_destination_valid(list->v[i]))
+            return cli_wrong("sub", "\"%s\" is neither a topic filter nor a destination such as /queue/NAME", list->v[i]);
+    }
+    return SL_OK;
+}
+
+/* QoS 1 and client-individual are one promise. */
+static int check_ack(struct cli_args *a)
+{
+    if (a->ack == NULL && a->qos != CLI_NOT_GIVEN)
+        a->ack = a->qos == 0 ? CLI_ACK_AUTO : CLI_ACK_EACH;
+    else if (a->ack != NULL && a->qos != CLI_NOT_GIVEN)
+        return cli_wrong("sub", "--ack and --qos are two answers to one question");
+    if (a->ack != NULL && strcmp(a->ack, CLI_ACK_AUTO) != 0 && strcmp(a->ack, CLI_ACK_EACH) != 0)
+        return cli_wrong("sub", "--ack: \"%s\" is neither auto nor client-individual", a->ack);
+    return SL_OK;
+}
 
 static int check_filters(const struct cli_texts *list)
 {
@@ -250,7 +296,11 @@ static int check_sub(struct cli_args *a)
         if (strncmp(a->topics.v[i], "$share/", 7) == 0)
             return cli_wrong("sub", "--no-local is not possible with a shared subscription");
     }
-    int err = check_filters(&a->topics);
+    int err = a->stomp ? check_destinations(&a->topics) : check_filters(&a->topics);
+    if (err == SL_OK && a->stomp)
+        err = check_ack(a);
+    if (err == SL_OK)
+        err = check_qos("sub", a);
     return err == SL_OK ? check_filters(&a->unsubscribe) : err;
 }
 

@@ -12,6 +12,13 @@
 #include "core/err.h"
 
 #define CLI_NOT_GIVEN (-1)
+/* Versions beside MQTT's 4 and 5. */
+#define CLI_STOMP_10 10
+#define CLI_STOMP_11 11
+#define CLI_STOMP_12 12
+#define CLI_STOMP_ANY 13 /* whatever the server prefers */
+#define CLI_ACK_AUTO "auto"
+#define CLI_ACK_EACH "client-individual"
 #define CLI_NEVER UINT32_MAX /* a session that does not expire [MQTT-3.1.2.11.2] */
 
 struct cli_texts {
@@ -27,7 +34,7 @@ struct cli_args {
     int64_t port;
     bool tls, insecure;
     const char *cafile, *capath, *cert, *key;
-    int64_t version; /* 4 or 5 */
+    int64_t version; /* 4 or 5; CLI_STOMP_10 and so on */
     const char *id;
     bool clean, resume;
     int64_t session_expiry, keep_alive, connect_timeout, receive_maximum; /* seconds; packets */
@@ -52,6 +59,9 @@ struct cli_args {
     struct cli_texts unsubscribe;
     bool retained_only, no_retained, no_local, retain_as_published, no_newline, verbose;
     int64_t retain_handling, subscription_id;
+    /* STOMP */
+    const char *vhost, *ack; /* NULL: as the destination asks */
+    int64_t prefetch;
 };
 
 /* SL_OK: run it. SL_ENOENT: --help was asked for. SL_EINVAL: wrong use, and told.

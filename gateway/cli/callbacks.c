@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "core/alloc.h"
-#include "message.h"
+#include "mqtt.h"
 
 static void put(void *context, struct cli_event *e)
 {
@@ -143,9 +143,15 @@ void cli_on_gone_failed5(void *context, MQTTAsync_failureData5 *d)
 int cli_on_message(void *context, char *topic, int topic_bytes, MQTTAsync_message *message)
 {
     struct cli_event *e = cli_event_new(CLI_EV_MESSAGE);
-    e->topic = topic;
-    e->topic_bytes = topic_bytes > 0 ? topic_bytes : (int)strlen(topic);
-    e->message = message;
+    e->paho_topic = topic;
+    e->paho_message = message;
+    e->message = (struct cli_message){ .topic = sl_bytes_of(topic, topic_bytes > 0 ? (size_t)topic_bytes : strlen(topic)),
+                                       .payload = sl_bytes_of(message->payload, (size_t)message->payloadlen),
+                                       .qos = message->qos,
+                                       .packet_id = message->msgid,
+                                       .retain = message->retained != 0,
+                                       .dup = message->dup != 0,
+                                       .properties = &message->properties };
     put(context, e);
     return 1;
 }

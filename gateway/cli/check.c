@@ -47,6 +47,13 @@ bool cli_topic_filter(const char *text)
     return levels_valid(text);
 }
 
+bool cli_destination_valid(const char *text)
+{
+    if (text[0] == '/')
+        return is_text(text);
+    return strncmp(text, "$share/", 7) != 0 && cli_topic_filter(text);
+}
+
 bool cli_header(const char *text)
 {
     const char *sign = strchr(text, '=');

@@ -28,10 +28,10 @@ struct cli_event *cli_event_new(enum cli_event_kind kind)
 
 void cli_event_free(const struct cli_paho *paho, struct cli_event *e)
 {
-    if (e->message != NULL)
-        paho->free_message(&e->message);
-    if (e->topic != NULL)
-        paho->free(e->topic);
+    if (e->paho_message != NULL)
+        paho->free_message(&e->paho_message);
+    if (e->paho_topic != NULL)
+        paho->free(e->paho_topic);
     sl_free(e->granted);
     sl_free(e);
 }
@@ -56,7 +56,7 @@ void cli_events_put(struct cli_events *q, struct cli_event *e)
             pthread_cond_wait(&q->room, &q->lock);
         was_empty = q->first == NULL;
         q->messages++;
-        q->bytes += (size_t)e->message->payloadlen;
+        q->bytes += e->message.payload.n;
     }
     *q->last = e;
     q->last = &e->next;
@@ -83,7 +83,7 @@ struct cli_event *cli_events_take(struct cli_events *q)
             q->last = &q->first;
         if (e->kind == CLI_EV_MESSAGE) {
             q->messages--;
-            q->bytes -= (size_t)e->message->payloadlen;
+            q->bytes -= e->message.payload.n;
             pthread_cond_signal(&q->room);
         }
     }

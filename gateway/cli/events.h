@@ -1,4 +1,5 @@
-/* From Paho's threads to the main one: a queue, and a descriptor to wait on.
+/* What happens on a connection, and the way from Paho's threads to the main one:
+ * a queue, and a descriptor to wait on.
  *
  * The only place where this room has a lock. Messages for a subscriber are
  * bounded: where the reader of our output is slow, Paho's thread waits, the
@@ -11,7 +12,7 @@
 #include <stdint.h>
 
 #include "core/err.h"
-#include "paho.h"
+#include "message.h"
 
 enum cli_event_kind {
     CLI_EV_CONNECTED,
@@ -26,7 +27,9 @@ enum cli_event_kind {
     CLI_EV_GONE, /* our DISCONNECT is done */
 };
 
-/* What CONNACK told; zero and absent values as the specification reads them. */
+#define CLI_NO_REASON UINT32_MAX /* STOMP has words alone */
+
+/* What CONNACK or CONNECTED told; zero and absent values as the specification reads them. */
 struct cli_connack {
     bool session_present, no_retain;
     uint32_t maximum_qos, topic_alias_maximum, server_keep_alive;
@@ -40,13 +43,14 @@ struct cli_event {
     bool told;            /* by the server, in `reason`; else `code` is Paho's */
     uint32_t reason;      /* MQTT 5 reason code; CONNACK return code of 3.1.1 */
     int code;
-    char text[256];       /* reason string, cause; may be empty */
+    char text[256];       /* reason string, cause, the message of an ERROR; may be empty */
+    struct sl_bytes body; /* of an ERROR: the link's memory */
     uint8_t *granted;     /* one reason code per filter */
     uint32_t n_granted;
     struct cli_connack connack;
-    char *topic; /* of a message: Paho's memory, like the message */
-    int topic_bytes;
-    MQTTAsync_message *message;
+    struct cli_message message;
+    char *paho_topic; /* Paho's memory of it, which is given back; else NULL */
+    MQTTAsync_message *paho_message;
 };
 
 struct cli_events {

@@ -6,16 +6,18 @@
 #include <stdint.h>
 
 #include "core/bytes.h"
-#include "events.h"
+#include "paho.h"
 
+/* What goes with a message stands in MQTT 5's properties, also when STOMP's headers said it. */
 struct cli_message {
     struct sl_bytes topic, payload; /* borrowed from the event */
     int qos, packet_id;
     bool retain, dup;
     const MQTTProperties *properties;
+    struct sl_bytes token; /* STOMP: what an ACK names; empty: nothing to acknowledge */
+    uint32_t subscription; /* STOMP: 1 is the first one */
 };
 
-struct cli_message cli_message_of(const struct cli_event *e);
 /* The first property of that name, or NULL. */
 const MQTTProperty *cli_property(const MQTTProperties *all, enum MQTTPropertyCodes name);
 /* Empty where there is none. */

@@ -19,6 +19,7 @@ int cli_output_write(struct cli_output *o)
     ssize_t n = write(o->fd, v.p, v.n < o->chunk ? v.n : o->chunk);
     if (n >= 0) {
         sl_buf_consume(&o->buf, (size_t)n);
+        o->written += (uint64_t)n;
         return SL_OK;
     }
     if (errno == EINTR || errno == EAGAIN)

@@ -10,6 +10,7 @@
 struct cli_output {
     struct sl_buf buf;
     int fd;
+    uint64_t written; /* bytes so far */
     size_t chunk;  /* what a descriptor that polls writable takes without waiting */
     bool terminal;
 };

@@ -1,6 +1,6 @@
 /* From options to MQTT 5 properties. Paho copies texts when they are added. */
 #include "core/alloc.h"
-#include "link.h"
+#include "mqtt.h"
 
 static MQTTLenString text(const char *s, size_t n)
 {

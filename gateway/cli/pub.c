@@ -10,11 +10,11 @@
 #include "format.h"
 
 #define WAIT_MS 60000
+#define OWN_QUEUES "/temp-queue/"
 
 struct pub {
     struct cli_client c;
     struct cli_input input;
-    MQTTProperties properties;
     uint64_t sent, answered, refused;
     bool ready;  /* to publish */
     bool finished; /* no further payloads */
@@ -42,47 +42,52 @@ static bool possible(struct cli_client *c)
     return c->stage == CLI_RUNNING;
 }
 
+static void name_answer_topic(struct pub *p, uint64_t dice)
+{
+    const char *under = p->c.connack.response_information;
+    if (p->c.args.stomp)
+        snprintf(p->answer_topic, sizeof p->answer_topic, OWN_QUEUES "result");
+    else
+        snprintf(p->answer_topic, sizeof p->answer_topic, "%s%s%016" PRIx64, under[0] != '\0' ? under : "answers",
+                 under[0] != '\0' && under[strlen(under) - 1] == '/' ? "" : "/", dice);
+}
+
 static void choose_answer(struct pub *p)
 {
     struct cli_args *a = &p->c.args;
     uint64_t dice[2] = { 0, 0 };
-    const char *under = p->c.connack.response_information;
     (void)!getrandom(dice, sizeof dice, 0);
     snprintf(p->correlation, sizeof p->correlation, "%016" PRIx64, dice[0]);
-    snprintf(p->answer_topic, sizeof p->answer_topic, "%s%s%016" PRIx64, under[0] != '\0' ? under : "answers",
-             under[0] != '\0' && under[strlen(under) - 1] == '/' ? "" : "/", dice[1]);
+    name_answer_topic(p, dice[1]);
     if (a->response_topic == NULL)
         a->response_topic = p->answer_topic;
     if (a->correlation == NULL)
         a->correlation = p->correlation;
 }
 
-static void prepare(struct pub *p)
+/* STOMP's servers subscribe the sender of a message to its own reply destination. */
+static bool comes_unasked(const struct cli_args *a)
 {
-    const struct cli_paho *paho = p->c.link.paho;
-    if (p->c.link.v5)
-        cli_properties_of(paho, &p->c.args, &p->properties);
-    p->ready = true;
+    return a->stomp && strncmp(a->response_topic, OWN_QUEUES, strlen(OWN_QUEUES)) == 0;
 }
 
 static void connected(struct cli_client *c)
 {
     struct pub *p = pub_of(c);
-    int code;
     if (!possible(c))
         return;
     if (c->args.timeout_ms != CLI_NOT_GIVEN)
         p->deadline_ms = cli_now_ms() + c->args.timeout_ms;
-    if (!c->args.wait) {
-        prepare(p);
+    p->ready = !c->args.wait;
+    if (!c->args.wait)
         return;
-    }
     choose_answer(p);
     if (c->args.timeout_ms == CLI_NOT_GIVEN)
         p->deadline_ms = cli_now_ms() + WAIT_MS;
+    p->ready = comes_unasked(&c->args);
     struct cli_texts filter = { &c->args.response_topic, 1 };
-    if (cli_link_subscribe(&c->link, &filter, &code) != SL_OK)
-        cli_client_fail(c, "cannot subscribe to the result: %s", c->link.paho->error_text(code));
+    if (!p->ready && c->link.verbs->subscribe(&c->link, &filter) != SL_OK)
+        cli_client_fail(c, "cannot subscribe to the result: %s", c->link.why);
 }
 
 /* ---- publishing ---- */
@@ -95,10 +100,8 @@ static const char *topic_of(const struct pub *p)
 
 static void publish(struct pub *p, struct sl_bytes payload)
 {
-    int code;
-    const MQTTProperties *properties = p->c.link.v5 ? &p->properties : NULL;
-    if (cli_link_publish(&p->c.link, topic_of(p), payload, properties, &code) != SL_OK)
-        cli_client_fail(&p->c, "cannot publish: %s", p->c.link.paho->error_text(code));
+    if (p->c.link.verbs->publish(&p->c.link, topic_of(p), payload) != SL_OK)
+        cli_client_fail(&p->c, "cannot publish: %s", p->c.link.why);
     else
         p->sent++;
     if (p->c.args.interval_ms > 0)
@@ -147,7 +150,7 @@ static void look_for_end(struct pub *p)
 static void step(struct cli_client *c)
 {
     struct pub *p = pub_of(c);
-    p->answered += cli_events_count(&c->link.events);
+    p->answered += c->link.verbs->answered(&c->link);
     bool wants_input = publish_more(p);
     look_for_end(p);
     if (c->stage != CLI_RUNNING)
@@ -163,7 +166,7 @@ static void on_input(struct cli_client *c)
         return;
     int err = cli_input_read(&p->input);
     if (err == SL_ETOOBIG)
-        cli_client_fail(c, "stdin: larger than an MQTT packet can be");
+        cli_client_fail(c, "stdin: larger than a message can be");
     else if (err != SL_OK)
         cli_client_fail(c, "stdin: %s", strerror(errno));
 }
@@ -185,7 +188,7 @@ static void refused(struct pub *p, const struct cli_event *e)
 
 static void on_result(struct pub *p, const struct cli_event *e)
 {
-    struct cli_message m = cli_message_of(e);
+    struct cli_message m = e->message;
     struct sl_buf *out = &p->c.output.buf;
     struct sl_bytes c = cli_property_bytes(m.properties, MQTTPROPERTY_CODE_CORRELATION_DATA);
     if (p->c.stage != CLI_RUNNING || m.retain || !sl_bytes_is(c, p->c.args.correlation))
@@ -209,7 +212,7 @@ static void on_event(struct cli_client *c, const struct cli_event *e)
     else if (e->kind == CLI_EV_PUBLISH_FAILED)
         refused(p, e);
     else if (e->kind == CLI_EV_SUBSCRIBED)
-        prepare(p);
+        p->ready = true;
     else if (e->kind == CLI_EV_SUBSCRIBE_FAILED)
         cli_client_fail_event(c, "the subscription to the result was refused", e);
 }
@@ -243,7 +246,7 @@ static int open_input(struct pub *p)
     int err = cli_input_open(&p->input, &p->c.args);
     if (err != SL_OK)
         fprintf(stderr, "sluice pub: %s: %s\n", p->c.args.file,
-                err == SL_ETOOBIG ? "larger than an MQTT packet can be" : strerror(errno));
+                err == SL_ETOOBIG ? "larger than a message can be" : strerror(errno));
     return err == SL_OK ? 0 : 1;
 }
 
@@ -256,8 +259,6 @@ static int run(struct pub *p)
         status = cli_client_open(&p->c);
     if (status == 0)
         status = cli_client_run(&p->c, &verbs);
-    if (p->c.link.paho != NULL)
-        p->c.link.paho->properties_free(&p->properties);
     return status;
 }
 

@@ -3,10 +3,22 @@
 
 #include "cli/pubsub.h"
 #include "client.h"
+#include "core/alloc.h"
 #include "format.h"
+
+/* A message whose ACK waits until it is written. */
+struct unwritten {
+    struct unwritten *next;
+    uint64_t end; /* of its text, in bytes of output */
+    uint32_t subscription;
+    size_t n;
+    char token[]; /* n bytes */
+};
 
 struct sub {
     struct cli_client c;
+    struct unwritten *first, **last;
+    bool full; /* --count is reached; nothing more is shown */
     int64_t shown, deadline_ms;
     struct sl_buf line; /* for a terminal, before it is made harmless */
 };
@@ -18,22 +30,20 @@ static struct sub *sub_of(struct cli_client *c)
 
 static void subscribe(struct cli_client *c)
 {
-    int code;
     if (c->args.topics.n == 0)
         cli_client_leave(c, 0); /* it was for --unsubscribe alone */
-    else if (cli_link_subscribe(&c->link, &c->args.topics, &code) != SL_OK)
-        cli_client_fail(c, "cannot subscribe: %s", c->link.paho->error_text(code));
+    else if (c->link.verbs->subscribe(&c->link, &c->args.topics) != SL_OK)
+        cli_client_fail(c, "cannot subscribe: %s", c->link.why);
 }
 
 static void connected(struct cli_client *c)
 {
-    int code;
     if (c->args.timeout_ms != CLI_NOT_GIVEN)
         sub_of(c)->deadline_ms = cli_now_ms() + c->args.timeout_ms;
     if (c->args.unsubscribe.n == 0)
         subscribe(c);
-    else if (cli_link_unsubscribe(&c->link, &c->args.unsubscribe, &code) != SL_OK)
-        cli_client_fail(c, "cannot unsubscribe: %s", c->link.paho->error_text(code));
+    else if (c->link.verbs->unsubscribe(&c->link, &c->args.unsubscribe) != SL_OK)
+        cli_client_fail(c, "cannot unsubscribe: %s", c->link.why);
 }
 
 /* ---- messages ---- */
@@ -56,19 +66,54 @@ static void show(struct sub *s, const struct cli_message *m)
         (void)!sl_buf_append(out, "\n", 1);
 }
 
+/* ---- acknowledging what was written ---- */
+
+static void keep_token(struct sub *s, const struct cli_message *m)
+{
+    if (m->token.n == 0)
+        return;
+    struct unwritten *u = sl_alloc(sizeof *u + m->token.n);
+    *u = (struct unwritten){ .end = s->c.output.written + sl_buf_len(&s->c.output.buf),
+                             .subscription = m->subscription,
+                             .n = m->token.n };
+    memcpy(u->token, m->token.p, m->token.n);
+    *s->last = u;
+    s->last = &u->next;
+}
+
+static struct unwritten *pop(struct sub *s)
+{
+    struct unwritten *u = s->first;
+    s->first = u->next;
+    if (s->first == NULL)
+        s->last = &s->first;
+    return u;
+}
+
+static void acknowledge_written(struct sub *s)
+{
+    while (s->first != NULL && s->first->end <= s->c.output.written) {
+        struct unwritten *u = pop(s);
+        s->c.link.verbs->acknowledge(&s->c.link, sl_bytes_of(u->token, u->n), u->subscription);
+        sl_free(u);
+    }
+}
+
+/* ---- what comes ---- */
+
 static void on_message(struct sub *s, const struct cli_event *e)
 {
     const struct cli_args *a = &s->c.args;
-    struct cli_message m = cli_message_of(e);
-    if (s->c.stage != CLI_RUNNING || (a->no_retained && m.retain))
+    struct cli_message m = e->message;
+    if (s->c.stage != CLI_RUNNING || s->full || (a->no_retained && m.retain))
         return;
     if (a->retained_only && !m.retain) {
         cli_client_leave(&s->c, 0); /* what was retained has come before it */
         return;
     }
     show(s, &m);
-    if (++s->shown == a->count)
-        cli_client_leave(&s->c, 0);
+    keep_token(s, &m);
+    s->full = ++s->shown == a->count;
 }
 
 /* ---- answers ---- */
@@ -114,7 +159,12 @@ static void on_event(struct cli_client *c, const struct cli_event *e)
 
 static void step(struct cli_client *c)
 {
-    c->waits.deadline_ms = sub_of(c)->deadline_ms;
+    struct sub *s = sub_of(c);
+    acknowledge_written(s);
+    if (s->full && s->first == NULL)
+        cli_client_leave(c, 0);
+    else
+        c->waits.deadline_ms = s->deadline_ms;
 }
 
 static void no_input(struct cli_client *c)
@@ -125,7 +175,7 @@ static void no_input(struct cli_client *c)
 static void on_timeout(struct cli_client *c)
 {
     const struct sub *s = sub_of(c);
-    if (c->args.count != CLI_NOT_GIVEN)
+    if (c->args.count != CLI_NOT_GIVEN && !s->full)
         cli_client_fail(c, "%lld of %lld messages within --timeout", (long long)s->shown, (long long)c->args.count);
     else
         cli_client_leave(c, 0);
@@ -133,19 +183,22 @@ static void on_timeout(struct cli_client *c)
 
 static void interrupted(struct cli_client *c)
 {
-    cli_client_leave(c, c->args.count != CLI_NOT_GIVEN);
+    cli_client_leave(c, c->args.count != CLI_NOT_GIVEN && !sub_of(c)->full);
 }
 
 int cli_sub_main(int argc, char **argv)
 {
     static const struct cli_command_verbs verbs = { connected, on_event, step, no_input, on_timeout, interrupted };
     struct sub s = { .c = { .command = "sub", .shows = true }, .deadline_ms = CLI_NO_DEADLINE };
+    s.last = &s.first;
     int err = cli_args_sub(argc, argv, &s.c.args);
     int status = err == SL_OK ? cli_client_open(&s.c) : err == SL_ENOENT ? 0 : 2;
     if (err == SL_ENOENT)
         fputs(cli_sub_help, stdout);
     if (err == SL_OK && status == 0)
         status = cli_client_run(&s.c, &verbs);
+    while (s.first != NULL)
+        sl_free(pop(&s));
     sl_buf_fini(&s.line);
     cli_client_close(&s.c);
     return status;

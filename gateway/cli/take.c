@@ -83,7 +83,8 @@ static int version(const char *text, int64_t *out)
         const char *name;
         int64_t version;
     } names[] = { { "5", 5 },      { "5.0", 5 }, { "mqttv5", 5 },    { "3.1.1", 4 },
-                  { "311", 4 },    { "4", 4 },   { "mqttv311", 4 } };
+                  { "311", 4 },    { "4", 4 },   { "mqttv311", 4 },
+                  { "1.0", CLI_STOMP_10 }, { "1.1", CLI_STOMP_11 }, { "1.2", CLI_STOMP_12 } };
     for (size_t i = 0; i < SL_COUNT(names); i++) {
         if (strcmp(text, names[i].name) == 0) {
             *out = names[i].version;
@@ -114,8 +115,6 @@ static int put(const struct cli_option *o, const char *text, struct cli_args *ar
         return millis(text, field);
     case CLI_VERSION:
         return version(text, field);
-    case CLI_REFUSED:
-        break;
     }
     return SL_EINVAL;
 }
@@ -123,7 +122,7 @@ static int put(const struct cli_option *o, const char *text, struct cli_args *ar
 static const char *allowed(const struct cli_option *o, char *out, size_t cap)
 {
     if (o->kind == CLI_VERSION)
-        return "5 or 3.1.1";
+        return "5 or 3.1.1; with --stomp 1.0, 1.1 or 1.2";
     if (o->kind == CLI_NUMBER)
         snprintf(out, cap, "a number from %lld to %lld", (long long)o->min, (long long)o->max);
     else
@@ -135,14 +134,12 @@ static const char *allowed(const struct cli_option *o, char *out, size_t cap)
 static int bad_value(const struct cli_table *t, const struct cli_option *o, const char *text)
 {
     char what[128];
-    if (o->kind == CLI_REFUSED)
-        return cli_wrong(t->command, "--%s: %s", o->name, o->why);
     return cli_wrong(t->command, "--%s: \"%s\" is not %s", o->name, text, allowed(o, what, sizeof what));
 }
 
 static bool takes_value(const struct cli_option *o)
 {
-    return o->kind != CLI_FLAG && o->kind != CLI_REFUSED;
+    return o->kind != CLI_FLAG;
 }
 
 /* getopt's two descriptions of the same table. */
@@ -186,11 +183,41 @@ static int strange(const struct cli_table *t, int code, char **argv)
     return cli_wrong(t->command, "unknown or ambiguous option %s", argv[optind - 1]);
 }
 
+/* An option that says nothing in the protocol that is spoken was meant to say something. */
+static int check_place(const struct cli_table *t, const struct cli_option *o, const struct cli_args *a)
+{
+    if (a->stomp && (o->place == CLI_ONLY_MQTT || o->place == CLI_ONLY_MQTT5))
+        return cli_wrong(t->command, "--%s is a thing of MQTT; --stomp has no place for it", o->name);
+    if (a->stomp && o->place == CLI_ONLY_PAHO)
+        return cli_wrong(t->command, "--%s: TLS is Paho's, which speaks no STOMP; --stomp has TCP and Unix sockets", o->name);
+    if (!a->stomp && o->place == CLI_ONLY_STOMP)
+        return cli_wrong(t->command, "--%s is a thing of STOMP: --stomp is missing", o->name);
+    if (a->version == 4 && (o->place == CLI_ONLY_MQTT5 || o->place == CLI_NOT_MQTT3))
+        return cli_wrong(t->command, "--%s is a thing of MQTT 5; MQTT 3.1.1 has no place for it", o->name);
+    return SL_OK;
+}
+
+static int check_places(const struct cli_table *t, const bool *used, struct cli_args *a)
+{
+    int err = SL_OK;
+    if (a->version == CLI_NOT_GIVEN)
+        a->version = a->stomp ? CLI_STOMP_ANY : 5;
+    else if (a->stomp && a->version < CLI_STOMP_10)
+        return cli_wrong(t->command, "--stomp has the versions 1.0, 1.1 and 1.2");
+    else if (!a->stomp && a->version >= CLI_STOMP_10)
+        return cli_wrong(t->command, "that is a version of STOMP: --stomp is missing");
+    for (size_t i = 0; err == SL_OK && i < t->n; i++) {
+        if (used[i])
+            err = check_place(t, &t->options[i], a);
+    }
+    return err;
+}
+
 int cli_take(const struct cli_table *t, int argc, char **argv, struct cli_args *args, int *rest)
 {
     struct option names[MAX_OPTIONS + 1];
     char letters[2 * MAX_OPTIONS + 2];
-    const struct cli_option *only5 = NULL;
+    bool used[MAX_OPTIONS] = { false };
     SL_ASSERT(t->n <= MAX_OPTIONS);
     describe(t, names, letters);
     optind = 0; /* from the beginning, however often it ran before */
@@ -202,11 +229,8 @@ int cli_take(const struct cli_table *t, int argc, char **argv, struct cli_args *
         SL_ASSERT(o != NULL);
         if (put(o, optarg, args) != SL_OK)
             return bad_value(t, o, optarg);
-        if (o->why != NULL)
-            only5 = o;
+        used[o - t->options] = true;
     }
-    if (only5 != NULL && args->version != 5)
-        return cli_wrong(t->command, "--%s is a thing of MQTT 5; MQTT 3.1.1 has no place for it", only5->name);
     *rest = optind;
-    return SL_OK;
+    return check_places(t, used, args);
 }

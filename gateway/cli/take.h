@@ -11,9 +11,11 @@ enum cli_kind {
     CLI_NUMBER,   /* min to max */
     CLI_SECONDS,  /* "30", "5m", or "never" where max is CLI_NEVER */
     CLI_MILLIS,   /* "2" seconds, "1.5", "200ms" */
-    CLI_VERSION,  /* "5", "3.1.1" and mosquitto's names of them */
-    CLI_REFUSED,  /* known and not possible: `why` */
+    CLI_VERSION,  /* "5", "3.1.1" and mosquitto's names of them; STOMP's "1.2" */
 };
+
+/* Where an option has a meaning. */
+enum cli_place { CLI_ANYWHERE, CLI_ONLY_MQTT, CLI_ONLY_PAHO, CLI_ONLY_MQTT5, CLI_NOT_MQTT3, CLI_ONLY_STOMP };
 
 struct cli_option {
     const char *name;
@@ -21,7 +23,7 @@ struct cli_option {
     enum cli_kind kind;
     size_t offset;
     int64_t min, max;
-    const char *why; /* NULL; MQTT 5 only: "5" */
+    enum cli_place place;
 };
 
 struct cli_table {

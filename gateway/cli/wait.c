@@ -47,16 +47,22 @@ static int patience(int64_t deadline_ms)
     return left <= 0 ? 0 : left > 3600000 ? 3600000 : (int)left;
 }
 
+static short wanted(const struct cli_waits *w)
+{
+    return (short)((w->receive ? POLLIN : 0) | (w->send ? POLLOUT : 0));
+}
+
 unsigned cli_wait(const struct cli_waits *w)
 {
+    int64_t until = w->wake_ms < w->deadline_ms ? w->wake_ms : w->deadline_ms;
     struct pollfd fds[] = {
         { w->signals, POLLIN, 0 },
-        { w->events, POLLIN, 0 },
+        { wanted(w) != 0 ? w->events : -1, wanted(w), 0 },
         { w->input, POLLIN, 0 },
         { w->output, w->write ? POLLOUT : 0, 0 }, /* POLLERR comes unasked */
     };
     unsigned ready = 0;
-    if (poll(fds, 4, patience(w->deadline_ms)) < 0)
+    if (poll(fds, 4, patience(until)) < 0)
         return 0; /* EINTR: a debugger, or SIGCONT */
     if (fds[0].revents != 0)
         ready |= CLI_READY_SIGNAL;

@@ -1,4 +1,4 @@
-/* What the main thread waits for: signals, Paho's events, stdin, stdout, a deadline. */
+/* What the main thread waits for: signals, the connection's events, stdin, stdout, a deadline. */
 #ifndef CLI_WAIT_H
 #define CLI_WAIT_H
 
@@ -21,7 +21,8 @@ enum cli_ready {
 struct cli_waits {
     int signals, events, input, output; /* -1: not now */
     bool write;                         /* there is something to write */
-    int64_t deadline_ms;                /* cli_now_ms()'s time */
+    bool receive, send;                 /* what is waited for on `events` */
+    int64_t deadline_ms, wake_ms;       /* cli_now_ms()'s time; the second ends the wait and is no timeout */
 };
 
 /* SIGINT and SIGTERM come through the descriptor from now on, in every thread that is

@@ -8,6 +8,7 @@
 #include "check.h"
 #include "core/alloc.h"
 #include "format.h"
+#include "stomp.h"
 
 #define MAX_WORDS 16
 
@@ -104,7 +105,7 @@ static void wrong_use_is_refused(void **state)
 {
     static const char *const pubs[] = {
         "pub",          "pub t",           "pub t p q",        "pub a/+ p",       "pub t p -q 3",   "pub t p -p 0",
-        "pub t p -V 6", "pub t p --nope",  "pub t p -p",       "pub t p --tls=1", "pub t p --stomp", "pub t -l -C 2",
+        "pub t p -V 6", "pub t p --nope",  "pub t p -p",       "pub t p --tls=1", "pub t p -V 1.2",  "pub t -l -C 2",
         "pub t p -l",   "pub t p -H x",    "pub t p -H =x",    "pub t -l --wait", "pub t p --json", "pub t p --cert c",
         "pub t p -c",   "pub t p -x 1h",   "pub t p -V 4 -x 0", "pub t p -V 4 -H a=b", "pub t p -V 4 -w",
         "pub t p --will-qos 1", "pub t p --will-topic +", "pub t p -P a --password-file b", "pub t p -L mqtt://h -p 1",
@@ -114,6 +115,26 @@ static void wrong_use_is_refused(void **state)
         "sub a --json -F %t", "sub $share/g/t --no-local", "sub a --retain-handling 3", "sub a --subscription-id 0",
         "sub a -R --retained-only", "sub a -V 4 --no-local", "sub a -C 0",
     };
+    struct cli_args a;
+    (void)state;
+    for (size_t i = 0; i < SL_COUNT(pubs); i++) {
+        assert_int_equal(pub(pubs[i], &a), SL_EINVAL);
+        cli_args_fini(&a);
+    }
+    for (size_t i = 0; i < SL_COUNT(subs); i++) {
+        assert_int_equal(sub(subs[i], &a), SL_EINVAL);
+        cli_args_fini(&a);
+    }
+}
+
+static void what_one_protocol_does_not_have_is_refused_and_not_ignored(void **state)
+{
+    static const char *const pubs[] = { "pub t p --stomp -q 2",          "pub t p --stomp -V 5",   "pub t p --stomp -V 3.1.1",
+                                        "pub t p --stomp --tls",         "pub t p --stomp --utf8", "pub t p --stomp --cafile f",
+                                        "pub t p --stomp --will-topic w", "pub t p --stomp -x 1h -i me", "pub t p --vhost v" };
+    static const char *const subs[] = { "sub a --ack auto",        "sub a --prefetch 3",           "sub a --stomp --ack none",
+                                        "sub a --stomp -U b",      "sub a --stomp --prefetch 0",   "sub a --stomp --no-local",
+                                        "sub a --stomp --ack auto -q 0", "sub --stomp $share/g/a", "sub --stomp a/#/b" };
     struct cli_args a;
     (void)state;
     for (size_t i = 0; i < SL_COUNT(pubs); i++) {
@@ -182,6 +203,31 @@ static void addresses_are_read_in_every_form(void **state)
     unsetenv(CLI_PASSWORD_VARIABLE);
 }
 
+static void stomp_has_its_own_port_and_unix_sockets(void **state)
+{
+    static const char *const cases[][2] = { { "pub t p --stomp", "stomp://127.0.0.1:61613" },
+                                            { "pub t p --stomp -h ::1 -p 9", "stomp://[::1]:9" },
+                                            { "pub t p --stomp -L stomp://u:p@h", "stomp://h:61613" },
+                                            { "pub t p --stomp -L unix:/run/s.sock", "unix:/run/s.sock" } };
+    static const char *const bad[] = { "pub t p --stomp -L mqtt://h", "pub t p --stomp -L stomp+ssl://h", "pub t p --stomp -L unix:",
+                                       "pub t p -L stomp://h" };
+    struct cli_args a;
+    struct cli_address at;
+    (void)state;
+    for (size_t i = 0; i < SL_COUNT(cases); i++) {
+        assert_int_equal(pub(cases[i][0], &a), SL_OK);
+        assert_int_equal(cli_address_of("pub", &a, &at), SL_OK);
+        assert_string_equal(at.shown, cases[i][1]);
+        cli_address_fini(&at);
+        cli_args_fini(&a);
+    }
+    for (size_t i = 0; i < SL_COUNT(bad); i++) {
+        assert_int_equal(pub(bad[i], &a), SL_OK);
+        assert_int_equal(cli_address_of("pub", &a, &at), SL_EINVAL);
+        cli_args_fini(&a);
+    }
+}
+
 static void bad_addresses_are_refused(void **state)
 {
     static const char *const bad[] = { "pub t p -L unix:/x", "pub t p -L ws://h", "pub t p -L h", "pub t p -L mqtt://",
@@ -195,6 +241,78 @@ static void bad_addresses_are_refused(void **state)
         assert_int_equal(cli_address_of("pub", &a, &at), SL_EINVAL);
         cli_args_fini(&a);
     }
+}
+
+/* ---- STOMP's frames ---- */
+
+static void frame_is(struct sl_buf *out, const char *text)
+{
+    assert_int_equal(sl_buf_append(out, "", 1), SL_OK);
+    assert_string_equal((const char *)sl_buf_view(out).p, text);
+    sl_buf_fini(out);
+    *out = (struct sl_buf){ 0 };
+}
+
+static void a_topic_becomes_a_destination_and_its_dots_stay_dots(void **state)
+{
+    static const char *const cases[][2] = { { "a/b.c", "/topic/a/b.c" }, { "a.b", "/topic/a%2Eb" }, { "/queue/n", "/queue/n" },
+                                            { "/topic/a.b", "/topic/a.b" }, { "x", "/topic/x" }, { "a/%2E%", "/topic/a/%252E%" },
+                                            { "a%25", "/topic/a%2525" } };
+    struct sl_buf out = { 0 };
+    (void)state;
+    for (size_t i = 0; i < SL_COUNT(cases); i++) {
+        cli_stomp_destination(&out, cases[i][0]);
+        frame_is(&out, cases[i][1]);
+    }
+}
+
+static void options_are_headers_of_a_send_and_are_escaped(void **state)
+{
+    struct cli_args a;
+    struct sl_buf out = { 0 };
+    struct stomp_writer w;
+    (void)state;
+    assert_int_equal(pub("pub --stomp t p -r -H k:1=v=\\ --content-type text/plain --correlation c --response-topic back", &a), SL_OK);
+    cli_stomp_begin_send(&w, &out, STOMP_V12, a.topic, &a);
+    assert_int_equal(stomp_end(&w, sl_str(a.payload)), SL_OK);
+    frame_is(&out, "SEND\ndestination:/topic/t\ncontent-type:text/plain\nreply-to:/topic/back\ncorrelation-id:c\n"
+                   "retain:true\nk\\c1:v=\\\\\ncontent-length:1\n\np");
+    cli_args_fini(&a);
+}
+
+static void a_queue_is_acknowledged_unless_asked_otherwise_and_no_more_is_asked_for_than_is_shown(void **state)
+{
+    static const char *const cases[][2] = {
+        { "sub --stomp /queue/q", "destination:/queue/q\nack:client-individual\n" },
+        { "sub --stomp /queue/q -C 3", "destination:/queue/q\nack:client-individual\nprefetch-count:3\n" },
+        { "sub --stomp /queue/q -C 3 --prefetch 9", "destination:/queue/q\nack:client-individual\nprefetch-count:9\n" },
+        { "sub --stomp /queue/q -q 0", "destination:/queue/q\nack:auto\n" },
+        { "sub --stomp a/# -C 3", "destination:/topic/a/#\nack:auto\n" },
+        { "sub --stomp a --ack client-individual", "destination:/topic/a\nack:client-individual\n" },
+    };
+    (void)state;
+    for (size_t i = 0; i < SL_COUNT(cases); i++) {
+        char text[256];
+        struct cli_args a;
+        struct sl_buf out = { 0 };
+        assert_int_equal(sub(cases[i][0], &a), SL_OK);
+        assert_int_equal(cli_stomp_put_subscribe(&out, STOMP_V12, a.topics.v[0], 1, &a), SL_OK);
+        snprintf(text, sizeof text, "SUBSCRIBE\nid:1\n%sreceipt:s1\n\n", cases[i][1]);
+        frame_is(&out, text);
+        cli_args_fini(&a);
+    }
+}
+
+static void each_version_acknowledges_in_its_own_form(void **state)
+{
+    struct sl_buf out = { 0 };
+    (void)state;
+    assert_int_equal(cli_stomp_put_ack(&out, STOMP_V12, sl_str("1-2"), 1), SL_OK);
+    frame_is(&out, "ACK\nid:1-2\n\n");
+    assert_int_equal(cli_stomp_put_ack(&out, STOMP_V11, sl_str("m"), 1), SL_OK);
+    frame_is(&out, "ACK\nmessage-id:m\nsubscription:1\n\n");
+    assert_int_equal(cli_stomp_put_ack(&out, STOMP_V10, sl_str("m"), 1), SL_OK);
+    frame_is(&out, "ACK\nmessage-id:m\n\n");
 }
 
 /* ---- what is printed ---- */
@@ -245,6 +363,27 @@ static void bytes_that_are_no_text_are_base64_in_json(void **state)
     assert_non_null(strstr(shown("%j", &m), "\"payload_base64\":\"YQBi\""));
 }
 
+static void stomps_headers_are_shown_as_the_properties_that_they_are(void **state)
+{
+    static const char text[] = "MESSAGE\nsubscription:1\nmessage-id:m1\nack:1-7\nattempt:2\nredelivered:true\n"
+                               "destination:/queue/q\ncontent-type:text/plain\nreply-to:back\nretain:true\nk:v\\n\n\nhi";
+    const struct stomp_rules rules = { STOMP_V12, false, 20, 100, 100, SIZE_MAX };
+    struct stomp_scan scan = { 0 };
+    struct stomp_arena arena = { 0 };
+    struct stomp_frame f;
+    struct cli_stomp_properties p = { 0 };
+    (void)state;
+    assert_int_equal(stomp_scan(&scan, &rules, sl_bytes_of(text, sizeof text)), SL_OK);
+    stomp_frame_parse(&arena, &scan, STOMP_V12, sl_bytes_of(text, sizeof text), &f);
+    struct cli_message m = cli_stomp_message(&f, STOMP_V12, &p);
+    assert_true(sl_bytes_is(m.token, "1-7"));
+    assert_int_equal(m.subscription, 1);
+    assert_string_equal(shown("%t %p %d%r %C %R", &m), "/queue/q hi 11 text/plain back");
+    assert_string_equal(shown("%P", &m), "message-id=m1 attempt=2 k=v\n");
+    cli_stomp_properties_fini(&p);
+    stomp_arena_fini(&arena);
+}
+
 static void a_terminal_is_not_steered(void **state)
 {
     struct sl_buf out = { 0 };
@@ -263,12 +402,19 @@ int main(void)
         cmocka_unit_test(what_follows_two_dashes_is_no_option),
         cmocka_unit_test(each_source_of_a_payload_is_known),
         cmocka_unit_test(wrong_use_is_refused),
+        cmocka_unit_test(what_one_protocol_does_not_have_is_refused_and_not_ignored),
         cmocka_unit_test(help_is_asked_for_before_anything_is_missed),
         cmocka_unit_test(a_password_is_wiped_from_the_command_line),
         cmocka_unit_test(addresses_are_read_in_every_form),
+        cmocka_unit_test(stomp_has_its_own_port_and_unix_sockets),
         cmocka_unit_test(bad_addresses_are_refused),
+        cmocka_unit_test(a_topic_becomes_a_destination_and_its_dots_stay_dots),
+        cmocka_unit_test(options_are_headers_of_a_send_and_are_escaped),
+        cmocka_unit_test(a_queue_is_acknowledged_unless_asked_otherwise_and_no_more_is_asked_for_than_is_shown),
+        cmocka_unit_test(each_version_acknowledges_in_its_own_form),
         cmocka_unit_test(a_pattern_shows_each_part),
         cmocka_unit_test(bytes_that_are_no_text_are_base64_in_json),
+        cmocka_unit_test(stomps_headers_are_shown_as_the_properties_that_they_are),
         cmocka_unit_test(a_terminal_is_not_steered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

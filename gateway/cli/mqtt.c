@@ -1,7 +1,8 @@
-#include "link.h"
+/* The connection that Paho speaks. */
+#include "mqtt.h"
 
+#include <errno.h>
 #include <stdio.h>
-#include <sys/random.h>
 
 #include "callbacks.h"
 #include "core/alloc.h"
@@ -9,39 +10,33 @@
 /* Paho's queue; ours holds at most a window. */
 #define BUFFERED 100000
 
-static int result(int rc, int *code)
+static int result(struct cli_link *l, int rc)
 {
-    *code = rc;
-    return rc == MQTTASYNC_SUCCESS ? SL_OK : SL_ESYS;
+    if (rc == MQTTASYNC_SUCCESS)
+        return SL_OK;
+    l->why = l->paho->error_text(rc);
+    return SL_ESYS;
 }
 
-static void choose_id(struct cli_link *l, const char *command)
-{
-    uint32_t dice = 0;
-    if (l->args->id != NULL) {
-        snprintf(l->id, sizeof l->id, "%s", l->args->id);
-        return;
-    }
-    (void)!getrandom(&dice, sizeof dice, 0);
-    snprintf(l->id, sizeof l->id, "sluice-%s-%08x", command, dice);
-}
-
-int cli_link_open(struct cli_link *l, const char *command, int *code)
+static int open_link(struct cli_link *l)
 {
     MQTTAsync_createOptions o = MQTTAsync_createOptions_initializer;
     l->v5 = l->args->version == 5;
-    choose_id(l, command);
+    l->speaks = l->v5 ? "MQTT 5" : "MQTT 3.1.1";
     o.MQTTVersion = l->v5 ? MQTTVERSION_5 : MQTTVERSION_3_1_1;
     o.maxBufferedMessages = BUFFERED;
-    if (cli_events_init(&l->events) != SL_OK)
-        return result(MQTTASYNC_FAILURE, code);
+    if (cli_events_init(&l->events) != SL_OK) {
+        l->why = strerror(errno);
+        return SL_ESYS;
+    }
+    l->fd = l->events.fd;
     int rc = l->paho->create(&l->handle, l->address->uri, l->args->id != NULL ? l->args->id : l->id,
                              MQTTCLIENT_PERSISTENCE_NONE, NULL, &o);
     if (rc == MQTTASYNC_SUCCESS)
         rc = l->paho->set_callbacks(l->handle, l, cli_on_lost, cli_on_message, NULL);
     if (rc == MQTTASYNC_SUCCESS && l->v5)
         rc = l->paho->set_disconnected(l->handle, l, cli_on_disconnected);
-    return result(rc, code);
+    return result(l, rc);
 }
 
 /* ---- CONNECT ---- */
@@ -122,7 +117,7 @@ static void version_options(struct cli_link *l, MQTTAsync_connectOptions *o)
     o->onFailure = cli_on_refused;
 }
 
-int cli_link_connect(struct cli_link *l, int *code)
+static int connect_link(struct cli_link *l)
 {
     const MQTTAsync_connectOptions four = MQTTAsync_connectOptions_initializer, five = MQTTAsync_connectOptions_initializer5;
     MQTTAsync_connectOptions o = l->v5 ? five : four;
@@ -150,7 +145,7 @@ int cli_link_connect(struct cli_link *l, int *code)
     int rc = l->paho->connect(l->handle, &o);
     l->paho->properties_free(&properties);
     l->paho->properties_free(&will_properties);
-    return result(rc, code);
+    return result(l, rc);
 }
 
 /* ---- SUBSCRIBE, UNSUBSCRIBE ---- */
@@ -172,7 +167,7 @@ static char *const *names_of(const struct cli_texts *filters)
     return (char *const *)(uintptr_t)filters->v;
 }
 
-int cli_link_subscribe(struct cli_link *l, const struct cli_texts *filters, int *code)
+static int subscribe(struct cli_link *l, const struct cli_texts *filters)
 {
     MQTTAsync_responseOptions o = MQTTAsync_responseOptions_initializer;
     MQTTSubscribe_options *each = sl_calloc(filters->n, sizeof *each);
@@ -199,10 +194,10 @@ int cli_link_subscribe(struct cli_link *l, const struct cli_texts *filters, int 
     l->paho->properties_free(&o.properties);
     sl_free(each);
     sl_free(qos);
-    return result(rc, code);
+    return result(l, rc);
 }
 
-int cli_link_unsubscribe(struct cli_link *l, const struct cli_texts *filters, int *code)
+static int unsubscribe(struct cli_link *l, const struct cli_texts *filters)
 {
     MQTTAsync_responseOptions o = MQTTAsync_responseOptions_initializer;
     o.context = l;
@@ -213,22 +208,29 @@ int cli_link_unsubscribe(struct cli_link *l, const struct cli_texts *filters, in
         o.onSuccess = cli_on_unsubscribed;
         o.onFailure = cli_on_unsubscribe_failed;
     }
-    return result(l->paho->unsubscribe(l->handle, (int)filters->n, names_of(filters), &o), code);
+    return result(l, l->paho->unsubscribe(l->handle, (int)filters->n, names_of(filters), &o));
 }
 
 /* ---- PUBLISH, DISCONNECT ---- */
 
-int cli_link_publish(struct cli_link *l, const char *topic, struct sl_bytes payload, const MQTTProperties *properties,
-                     int *code)
+/* Once: by then all that the options leave open is chosen. */
+static void prepare(struct cli_link *l)
 {
+    if (!l->prepared && l->v5)
+        cli_properties_of(l->paho, l->args, &l->properties);
+    l->prepared = true;
+}
+
+static int publish(struct cli_link *l, const char *topic, struct sl_bytes payload)
+{
+    prepare(l);
     MQTTAsync_message m = MQTTAsync_message_initializer;
     MQTTAsync_responseOptions o = MQTTAsync_responseOptions_initializer;
     m.payload = payload.n > 0 ? (void *)(uintptr_t)payload.p : (void *)(uintptr_t)"";
     m.payloadlen = (int)payload.n;
     m.qos = (int)l->args->qos;
     m.retained = l->args->retain;
-    if (properties != NULL)
-        m.properties = *properties;
+    m.properties = l->properties;
     o.context = l;
     if (l->v5) {
         o.onSuccess5 = cli_on_published5;
@@ -237,11 +239,12 @@ int cli_link_publish(struct cli_link *l, const char *topic, struct sl_bytes payl
         o.onSuccess = cli_on_published;
         o.onFailure = cli_on_publish_failed;
     }
-    return result(l->paho->send(l->handle, topic, &m, &o), code);
+    return result(l, l->paho->send(l->handle, topic, &m, &o));
 }
 
-int cli_link_disconnect(struct cli_link *l, int *code)
+static int disconnect(struct cli_link *l)
 {
+    cli_events_close(&l->events); /* Paho's thread must not wait for us while we wait for it */
     const MQTTAsync_disconnectOptions four = MQTTAsync_disconnectOptions_initializer,
                                       five = MQTTAsync_disconnectOptions_initializer5;
     MQTTAsync_disconnectOptions o = l->v5 ? five : four;
@@ -253,5 +256,43 @@ int cli_link_disconnect(struct cli_link *l, int *code)
         o.onSuccess = cli_on_gone;
         o.onFailure = cli_on_gone_failed;
     }
-    return result(l->paho->disconnect(l->handle, &o), code);
+    return result(l, l->paho->disconnect(l->handle, &o));
 }
+
+/* ---- what Paho does by itself ---- */
+
+static void acknowledge(struct cli_link *l, struct sl_bytes token, uint32_t subscription)
+{
+    (void)l, (void)token, (void)subscription;
+}
+
+static void flush_link(struct cli_link *l)
+{
+    (void)l;
+}
+
+/* ---- events ---- */
+
+static void begin(struct cli_link *l)
+{
+    cli_events_clear(&l->events);
+}
+
+static struct cli_event *take(struct cli_link *l)
+{
+    return cli_events_take(&l->events);
+}
+
+static uint64_t answered(struct cli_link *l)
+{
+    return cli_events_count(&l->events);
+}
+
+/* Paho's threads are left as they are: the process ends. */
+static void close_link(struct cli_link *l)
+{
+    l->paho->properties_free(&l->properties);
+}
+
+const struct cli_link_verbs cli_mqtt_link = { open_link,  connect_link, subscribe,  unsubscribe, publish,  acknowledge,
+                                              disconnect, flush_link,   begin,      take,        answered, close_link };
