@@ -13,7 +13,6 @@
 #include "clock.h"
 #include "core/alloc.h"
 #include "modes.h"
-#include "mqtt_bytes.h"
 
 #define EVENTS     256
 #define SECOND_NS  UINT64_C(1000000000)
@@ -24,16 +23,17 @@
 static const char help[] =
     "usage: sluice bench fanout [OPTION]...\n"
     "\n"
-    "Publishers and subscribers of one topic, over MQTT. A publisher has at most a\n"
+    "Publishers and subscribers of one topic, over MQTT or STOMP. A publisher has at most a\n"
     "window of messages that are not delivered to everybody and answered yet, so that\n"
     "what is counted are deliveries that the server kept up with.\n"
     "\n"
-    "  --protocol NAME      mqtt (3.1.1) or mqtt5\n"
-    "  --connect ADDRESS    HOST:PORT, PORT or unix:PATH (1883 on loopback)\n"
+    "  --protocol NAME      mqtt (3.1.1), mqtt5 or stomp\n"
+    "  --connect ADDRESS    HOST:PORT, PORT or unix:PATH (the protocol's port on loopback)\n"
+    "  --user NAME --password TEXT\n"
     "  --publishers N --subscribers N   (1, 1000)\n"
     "  --group NAME         subscribers share: each message goes to one of them\n"
     "  --window N           messages under way per publisher (20)\n"
-    "  --qos N              of publishing (0)\n"
+    "  --qos N              of publishing (0); STOMP: 1 is with receipts and ACKs\n"
     "  --subscribe-qos N    granted at most (as --qos)\n"
     "  --payload SIZE       bytes, at least 32 (256)\n"
     "  --topic NAME         (telemetry/fanout)\n"
@@ -46,6 +46,8 @@ static const char help[] =
 static const struct arg args[] = {
     { "protocol", ARG_TEXT, FIELD(protocol) },
     { "connect", ARG_TEXT, FIELD(target.address) },
+    { "user", ARG_TEXT, FIELD(target.user) },
+    { "password", ARG_TEXT, FIELD(target.password) },
     { "publishers", ARG_U32, FIELD(publishers) },
     { "subscribers", ARG_U32, FIELD(subscribers) },
     { "group", ARG_TEXT, FIELD(target.group) },
@@ -79,10 +81,15 @@ static int wrong(const char *what)
 
 static int check(struct fanout_options *o)
 {
-    bool v5 = strcmp(o->protocol, "mqtt5") == 0;
-    if (!v5 && strcmp(o->protocol, "mqtt") != 0)
-        return wrong("the protocol is mqtt or mqtt5");
-    o->version = v5 ? 5 : 4;
+    static const struct fanout_protocol *const known[] = { &fanout_mqtt, &fanout_mqtt5, &fanout_stomp };
+    for (size_t i = 0; i < SL_COUNT(known); i++) {
+        if (strcmp(o->protocol, known[i]->name) == 0)
+            o->speaks = known[i];
+    }
+    if (o->speaks == NULL)
+        return wrong("the protocol is mqtt, mqtt5 or stomp");
+    if (o->speaks == &fanout_stomp && (o->target.group != NULL || o->target.qos > 1))
+        return wrong("STOMP has no groups, and a receipt or none");
     if (o->subscribe_qos == UINT32_MAX)
         o->subscribe_qos = o->target.qos;
     if (o->target.qos > 2 || o->subscribe_qos > 2 || o->target.payload_bytes < STAMP_BYTES)
@@ -114,8 +121,7 @@ static int make_message(struct fanout *f)
 {
     uint8_t *payload = sl_alloc(f->o.target.payload_bytes);
     memset(payload, 'a', f->o.target.payload_bytes);
-    int err = bmqtt_template(&f->o.target, f->o.version, sl_str(f->o.target.topic),
-                             sl_bytes_of(payload, f->o.target.payload_bytes), &f->message);
+    int err = f->o.speaks->message(f, sl_bytes_of(payload, f->o.target.payload_bytes));
     sl_free(payload);
     return err;
 }
@@ -145,7 +151,7 @@ static int fanout_init(struct fanout *f)
     f->now_ns = f->phase_ns = clock_ns();
     dial_raise_limit();
     make_peers(f);
-    int err = dial_resolve(f->o.target.address, 1883, &f->dial);
+    int err = dial_resolve(f->o.target.address, f->o.speaks->port, &f->dial);
     return err == SL_OK ? make_message(f) : err;
 }
 

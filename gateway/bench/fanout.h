@@ -15,13 +15,32 @@
 
 #define FANOUT_READ_BYTES (256u << 10)
 
+struct fanout;
+struct peer;
+
+/* How the peers speak. Each gives SL_OK or what went wrong. */
+struct fanout_protocol {
+    const char *name; /* as --protocol has it */
+    uint16_t port;
+    uint8_t version; /* MQTT's */
+    int (*connect)(struct fanout *f, struct peer *p);
+    int (*subscribe)(struct fanout *f, struct peer *p);
+    /* Makes f->message. */
+    int (*message)(struct fanout *f, struct sl_bytes payload);
+    void (*write_number)(uint8_t *at, uint32_t number);
+    /* One thing off the input, or SL_EMORE. */
+    int (*take)(struct fanout *f, struct peer *p, struct sl_bytes in, size_t *bytes);
+};
+
+extern const struct fanout_protocol fanout_mqtt, fanout_mqtt5, fanout_stomp;
+
 struct fanout_options {
     struct bench_target target; /* topic, qos of publishing, payload, group, address */
     uint32_t publishers, subscribers, window;
     uint32_t subscribe_qos; /* UINT32_MAX: as published */
     uint64_t seconds_ns, warmup_ns;
     const char *protocol;
-    uint8_t version; /* 4 or 5 */
+    const struct fanout_protocol *speaks;
     bool json;
 };
 
@@ -66,6 +85,9 @@ void peer_on_events(struct fanout *f, struct peer *p, uint32_t events);
 void peer_subscribe(struct fanout *f, struct peer *p);
 /* Sends what the window allows. */
 void peer_publish(struct fanout *f, struct peer *p);
+/* For protocols: a delivery, and the answer to the message of that number. */
+void peer_on_message(struct fanout *f, struct peer *p, struct sl_bytes payload);
+SL_CHECK int peer_on_answer(struct fanout *f, struct peer *p, uint32_t number);
 /* Gives up on what is outstanding: counted as lost. */
 void peer_give_up(struct fanout *f, struct peer *p);
 

@@ -6,9 +6,6 @@
 #include "bench/stamp.h"
 #include "core/alloc.h"
 #include "fanout.h"
-#include "mqtt_bytes.h"
-
-enum { CONNACK = 2, PUBLISH = 3, PUBACK = 4, PUBREC = 5, PUBREL = 6, PUBCOMP = 7, SUBACK = 9 };
 
 static void watch(struct fanout *f, struct peer *p, int op, bool writing)
 {
@@ -22,7 +19,7 @@ int peer_open(struct fanout *f, struct peer *p)
     p->fd = dial_open(&f->dial, true);
     if (p->fd < 0)
         return SL_ESYS;
-    int err = bmqtt_put_connect(&p->out, f->o.version, &f->o.target, p->number + (p->publishes ? 1000000u : 0u));
+    int err = f->o.speaks->connect(f, p);
     if (err == SL_OK)
         watch(f, p, EPOLL_CTL_ADD, true);
     return err;
@@ -66,7 +63,7 @@ static void flush_out(struct fanout *f, struct peer *p)
 
 void peer_subscribe(struct fanout *f, struct peer *p)
 {
-    int err = bmqtt_put_subscribe(&p->out, f->o.version, &f->o.target, (uint8_t)f->o.subscribe_qos);
+    int err = f->o.speaks->subscribe(f, p);
     if (err != SL_OK)
         fault(f, p, sl_err_text(err));
     flush_out(f, p);
@@ -82,7 +79,7 @@ static void append_message(struct fanout *f, struct peer *p)
     SL_ASSERT(to != NULL);
     memcpy(to, sl_buf_view(&f->message.bytes).p, n);
     if (f->o.target.qos > 0)
-        (void)sl_wr_u16be(to + f->message.number_at, (uint16_t)(slot + 1));
+        f->o.speaks->write_number(to + f->message.number_at, slot + 1);
     stamp_write(to + f->message.stamp_at, &(struct stamp){ p->number, f->run, p->sent, f->now_ns });
     sl_buf_commit(&p->out, n);
     p->missing[slot] = (f->o.target.group != NULL ? 1 : f->o.subscribers) + (f->o.target.qos > 0);
@@ -134,7 +131,7 @@ static bool is_new(struct fanout *f, struct peer *p, const struct stamp *s)
     return true;
 }
 
-static void on_message(struct fanout *f, struct peer *p, struct sl_bytes payload)
+void peer_on_message(struct fanout *f, struct peer *p, struct sl_bytes payload)
 {
     struct stamp s;
     if (stamp_read(payload, &s) != SL_OK || s.run != f->run || s.connection >= f->o.publishers || !is_new(f, p, &s))
@@ -146,81 +143,26 @@ static void on_message(struct fanout *f, struct peer *p, struct sl_bytes payload
     arrived(f, &f->peers[f->o.subscribers + s.connection], s.sequence);
 }
 
-static int on_publish(struct fanout *f, struct peer *p, const struct bmqtt_packet *packet)
+/* The number is the slot plus one; of the messages that had the slot the youngest is
+ * the one that waits. */
+int peer_on_answer(struct fanout *f, struct peer *p, uint32_t number)
 {
-    struct bmqtt_publish publish;
-    int err = bmqtt_read_publish(packet, f->o.version, &publish);
-    if (err != SL_OK)
-        return err;
-    on_message(f, p, publish.payload);
-    return publish.qos == 0 ? SL_OK : bmqtt_put_ack(&p->out, publish.qos == 1 ? 0x40 : 0x50, publish.id);
-}
-
-/* ---- answers ---- */
-
-static int on_connack(struct fanout *f, struct peer *p, const struct bmqtt_packet *packet)
-{
-    if (bmqtt_reason(packet, 1) != 0)
-        return SL_EPEER;
-    p->ready = true;
-    f->ready++;
-    return SL_OK;
-}
-
-static int on_suback(struct fanout *f, const struct bmqtt_packet *packet)
-{
-    if (packet->body.n == 0 || packet->body.p[packet->body.n - 1] >= 0x80)
-        return SL_EPEER;
-    f->subscribed++;
-    return SL_OK;
-}
-
-/* The packet id is the slot plus one; of the messages that had the slot the
- * youngest is the one that waits. */
-static int on_answer(struct fanout *f, struct peer *p, uint16_t id)
-{
-    if (!p->publishes || id == 0 || id > f->o.window || p->sent == 0)
+    if (!p->publishes || number == 0 || number > f->o.window || p->sent == 0)
         return SL_EPEER;
     uint64_t newest = p->sent - 1;
-    uint64_t sequence = newest - (newest % f->o.window + f->o.window - (id - 1u)) % f->o.window;
+    uint64_t sequence = newest - (newest % f->o.window + f->o.window - (number - 1u)) % f->o.window;
     f->counts.answered++;
     arrived(f, p, sequence);
     return SL_OK;
 }
 
-static int on_packet(struct fanout *f, struct peer *p, const struct bmqtt_packet *packet)
-{
-    uint16_t id = packet->body.n >= 2 ? sl_ld_u16be(packet->body.p) : 0;
-    switch (packet->first >> 4) {
-    case CONNACK:
-        return on_connack(f, p, packet);
-    case SUBACK:
-        return on_suback(f, packet);
-    case PUBLISH:
-        return on_publish(f, p, packet);
-    case PUBREC:
-        return bmqtt_put_ack(&p->out, 0x62, id);
-    case PUBREL:
-        return bmqtt_put_ack(&p->out, 0x70, id);
-    case PUBACK:
-    case PUBCOMP:
-        return on_answer(f, p, id);
-    default:
-        return SL_EPEER;
-    }
-}
-
 /* Packets are taken where they were read; only what is incomplete is kept. */
 static int take(struct fanout *f, struct peer *p, struct sl_bytes in)
 {
-    struct bmqtt_packet packet;
+    size_t bytes;
     int err = SL_OK;
-    while (in.n > 0 && (err = bmqtt_packet_next(in, &packet)) == SL_OK) {
-        err = on_packet(f, p, &packet);
-        if (err != SL_OK)
-            return err;
-        in = sl_bytes_of(in.p + packet.bytes, in.n - packet.bytes);
-    }
+    while (in.n > 0 && (err = f->o.speaks->take(f, p, in, &bytes)) == SL_OK)
+        in = sl_bytes_of(in.p + bytes, in.n - bytes);
     if (err != SL_OK && err != SL_EMORE)
         return err;
     if (sl_buf_len(&p->in) > 0) {

@@ -81,5 +81,5 @@ static int ack(const struct bench_target *t, const struct bench_delivery *d, boo
     return d->number == 0 ? SL_OK : bmqtt_put_ack(out, 0x40, (uint16_t)d->number);
 }
 
-const struct bench_consumer bench_mqtt_subscriber = { "mqtt", 1883, hello4, next4, ack };
-const struct bench_consumer bench_mqtt5_subscriber = { "mqtt5", 1883, hello5, next5, ack };
+const struct bench_consumer bench_mqtt_subscriber = { "mqtt", 1883, hello4, next4, ack, NULL };
+const struct bench_consumer bench_mqtt5_subscriber = { "mqtt5", 1883, hello5, next5, ack, NULL };

@@ -74,6 +74,19 @@ int bstomp_frame_next(struct sl_bytes in, struct bstomp_frame *out)
     return SL_OK;
 }
 
+/* By hand: there is one for each message, and printf would cost more than all else. */
+int bstomp_put_answer(struct sl_buf *out, const char *command, struct sl_bytes id)
+{
+    struct sl_bytes name = sl_str(command);
+    uint8_t *p = sl_buf_reserve(out, name.n + id.n + 8);
+    if (p == NULL)
+        return SL_ETOOBIG;
+    uint8_t *end = sl_wr_bytes(sl_wr_bytes(p, name), sl_str("\nid:"));
+    end = sl_wr_bytes(sl_wr_bytes(end, id), sl_bytes_of("\n\n", 3));
+    sl_buf_commit(out, (size_t)(end - p));
+    return SL_OK;
+}
+
 int bstomp_put_connect(struct sl_buf *out, const struct bench_target *t)
 {
     int err = sl_buf_printf(out, "CONNECT\naccept-version:1.2\nhost:/\nheart-beat:0,0\n");

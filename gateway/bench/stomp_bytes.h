@@ -16,6 +16,8 @@ SL_CHECK int bstomp_frame_next(struct sl_bytes in, struct bstomp_frame *out);
 /* The first header of that name; false: none. Not unescaped. */
 bool bstomp_frame_header(const struct bstomp_frame *f, const char *name, struct sl_bytes *value);
 
+/* ACK or NACK of that name. */
+SL_CHECK int bstomp_put_answer(struct sl_buf *out, const char *command, struct sl_bytes id);
 struct bench_target;
 SL_CHECK int bstomp_put_connect(struct sl_buf *out, const struct bench_target *t);
 

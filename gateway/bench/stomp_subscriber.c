@@ -1,4 +1,4 @@
-/* Consumer over STOMP: SUBSCRIBE with ack:client-individual. */
+/* Consumer over STOMP 1.2. */
 #include "bench/driver.h"
 #include "stomp_bytes.h"
 
@@ -9,9 +9,10 @@ static int hello(const struct bench_target *t, uint32_t consumer, struct sl_buf 
     const char *prefix = t->topic[0] == '/' ? "" : "/topic/";
     if (err == SL_OK) /* prefetch-count is RabbitMQ's word */
         err = sl_buf_printf(out,
-                            "SUBSCRIBE\nid:0\ndestination:%s%s\nack:client-individual\nprefetch-"
-                            "count:%u\ndurable:true\nauto-delete:false\n\n",
-                            prefix, t->topic, t->prefetch);
+                            "SUBSCRIBE\nid:0\ndestination:%s%s\nack:%s\nprefetch-"
+                            "count:%u\ndurable:true\nauto-delete:false\n%s%s\n",
+                            prefix, t->topic, t->ack, t->prefetch, t->header == NULL ? "" : t->header,
+                            t->header == NULL ? "" : "\n");
     return err == SL_OK ? sl_buf_append(out, "", 1) : err;
 }
 
@@ -27,9 +28,11 @@ static int next(const struct bench_target *t, struct sl_bytes in, struct bench_d
     *d = (struct bench_delivery){ .bytes = f.bytes };
     if (f.command.n == 0 || sl_bytes_is(f.command, "CONNECTED"))
         return SL_OK;
-    if (!sl_bytes_is(f.command, "MESSAGE") || !bstomp_frame_header(&f, "ack", &d->name))
+    if (!sl_bytes_is(f.command, "MESSAGE"))
         return SL_EPEER;
     struct sl_bytes v;
+    if (!bstomp_frame_header(&f, "ack", &d->name))
+        d->name = SL_BYTES_NONE; /* ack:auto */
     d->redelivered = bstomp_frame_header(&f, "redelivered", &v) && sl_bytes_is(v, "true");
     d->message = true;
     d->payload = f.body;
@@ -40,9 +43,14 @@ static int ack(const struct bench_target *t, const struct bench_delivery *d, boo
                struct sl_buf *out)
 {
     (void)t;
-    int err = sl_buf_printf(out, "%s\nid:%.*s\n\n", good ? "ACK" : "NACK", (int)d->name.n,
-                            (const char *)d->name.p);
-    return err == SL_OK ? sl_buf_append(out, "", 1) : err;
+    if (d->name.n == 0)
+        return SL_OK;
+    return bstomp_put_answer(out, good ? "ACK" : "NACK", d->name);
 }
 
-const struct bench_consumer bench_stomp_subscriber = { "stomp", 61613, hello, next, ack };
+static bool cumulative(const struct bench_target *t)
+{
+    return strcmp(t->ack, "client") == 0;
+}
+
+const struct bench_consumer bench_stomp_subscriber = { "stomp", 61613, hello, next, ack, cumulative };

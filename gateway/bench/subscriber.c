@@ -24,6 +24,8 @@ struct subscriber {
     struct dial dial;
     int fd;
     struct sl_buf in, out;
+    char latest[64]; /* name of the latest delivery, where one ack() stands for all before it */
+    size_t latest_bytes;
 };
 
 static const char help[] =
@@ -36,7 +38,10 @@ static const char help[] =
     "  --user NAME --password TEXT\n"
     "  --topic NAME --topics N   as the generator has them\n"
     "  --group NAME         who share the messages ($share/NAME/…; consumer group)\n"
-    "  --prefetch N         messages asked for ahead, where the protocol has it (256)\n";
+    "  --prefetch N         messages asked for ahead, where the protocol has it (256)\n"
+    "  --ack MODE           STOMP: auto, client-individual (each), or client: one ACK for\n"
+    "                       all that was read at once\n"
+    "  --header NAME:VALUE  STOMP: one more header of SUBSCRIBE\n";
 
 #define FIELD(member) offsetof(struct subscriber, member)
 static const struct arg args[] = {
@@ -44,7 +49,8 @@ static const struct arg args[] = {
     { "user", ARG_TEXT, FIELD(target.user) },     { "password", ARG_TEXT, FIELD(target.password) },
     { "topic", ARG_TEXT, FIELD(target.topic) },   { "topics", ARG_U32, FIELD(target.n_topics) },
     { "group", ARG_TEXT, FIELD(target.group) },   { "prefetch", ARG_U32, FIELD(target.prefetch) },
-    { "client", ARG_TEXT, FIELD(target.client) },
+    { "client", ARG_TEXT, FIELD(target.client) }, { "ack", ARG_TEXT, FIELD(target.ack) },
+    { "header", ARG_TEXT, FIELD(target.header) },
 };
 
 static volatile sig_atomic_t stopped;
@@ -107,12 +113,31 @@ static int write_out(struct subscriber *s)
     return SL_OK;
 }
 
+/* false: it has to be acknowledged by itself. */
+static bool acknowledged_later(struct subscriber *s, const struct bench_delivery *d, bool good)
+{
+    if (!good || s->driver->cumulative == NULL || !s->driver->cumulative(&s->target) || d->name.n > sizeof s->latest)
+        return false;
+    s->latest_bytes = d->name.n;
+    memcpy(s->latest, d->name.p, d->name.n);
+    return true;
+}
+
+static int acknowledge_all(struct subscriber *s)
+{
+    struct bench_delivery latest = { .name = sl_bytes_of(s->latest, s->latest_bytes) };
+    s->latest_bytes = 0;
+    return latest.name.n == 0 ? SL_OK : s->driver->ack(&s->target, &latest, true, &s->out);
+}
+
 /* Work that takes time is acknowledged one by one, as a worker would. */
 static int take(struct subscriber *s, const struct bench_delivery *d)
 {
     if (!d->message)
         return SL_OK;
     bool good = witness_see(s->witness, d->payload, d->redelivered ? 2 : 1) == WITNESS_ACK;
+    if (acknowledged_later(s, d, good))
+        return SL_OK;
     int err = s->driver->ack(&s->target, d, good, &s->out);
     return err == SL_OK && s->seen.work_us > 0 ? write_out(s) : err;
 }
@@ -128,7 +153,7 @@ static int take_all(struct subscriber *s)
         err = take(s, &d);
         sl_buf_consume(&s->in, d.bytes);
     }
-    return err == SL_EMORE ? SL_OK : err;
+    return err == SL_EMORE || err == SL_OK ? acknowledge_all(s) : err;
 }
 
 /* One read, all in it, one write. Also returns once a second. */
@@ -169,7 +194,8 @@ int mode_subscriber(const struct bench_drivers *drivers, int argc, char **argv)
         .target = { .topic = "telemetry/load",
                     .n_topics = 1,
                     .client = "benchsub",
-                    .prefetch = 256 },
+                    .prefetch = 256,
+                    .ack = "client-individual" },
         .protocol = "mqtt",
     };
     int status = options(drivers, argc, argv, &s);

@@ -64,6 +64,12 @@ GOALS = (
     times("fanout-qos1", "mosquitto", 3, 1.5),
     times("shared", "mosquitto", 3, 1.5),
     times("shared-qos1", "mosquitto", 3, 1.5),
+    times("stomp-send", "rabbitmq-stomp", 25, 10),
+    times("stomp-send-20", "rabbitmq-stomp", 25, 10),
+    times("stomp-consume", "rabbitmq-stomp", 25, 10),
+    times("stomp-consume-client", "rabbitmq-stomp", 25, 10),
+    times("stomp-topic", "rabbitmq-stomp", 25, 10),
+    times("stomp-topic-acked", "rabbitmq-stomp", 25, 10),
     times("subscribed", "mosquitto", 1),
     at_most("idle", "value", 740, "anonymous B per connection", "{:,.0f}", 1200),
     at_most("empty", "value", 10, "anonymous MB", "{:.2f}"),
@@ -94,9 +100,9 @@ def goal_line(goal, values):
     bound = "at most" if goal.fewer else "at least"
     wish = f"{bound} {goal.form.format(goal.goal)}, floor {goal.form.format(goal.limit())}"
     if not values:
-        return f"  {goal.row:9} {goal.what:43} {'not measured':>31}  {wish:33}"
+        return f"  {goal.row:20} {goal.what:43} {'not measured':>31}  {wish:33}"
     low, middle, high = (goal.form.format(v) for v in (min(values), statistics.median(values), max(values)))
-    return f"  {goal.row:9} {goal.what:43} {f'{middle} ({low} to {high})':>31}  {wish:33} {verdict(goal, statistics.median(values))}"
+    return f"  {goal.row:20} {goal.what:43} {f'{middle} ({low} to {high})':>31}  {wish:33} {verdict(goal, statistics.median(values))}"
 
 
 def print_goals(lines):

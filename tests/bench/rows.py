@@ -9,12 +9,18 @@ able to do. `alone`: measured with these servers unless others are asked for. `l
 CORE = ("--connections", "50", "--window", "20")
 
 
+STOMP_TOPIC = ("--protocol", "stomp", "--publishers", "10", "--subscribers", "10")
 SHARED = ("--publishers", "1000", "--subscribers", "5", "--group", "g", "--window", "4")
 
 
-def fanout(*arguments):
-    return {"kind": "fanout", "arguments": list(arguments), "consumers": False, "needs": "mqtt", "unit": "deliveries/s",
-            "alone": ("sluice", "mosquitto")}
+def fanout(*arguments, needs="mqtt", alone=("sluice", "mosquitto")):
+    return {"kind": "fanout", "arguments": list(arguments), "consumers": False, "needs": needs, "unit": "deliveries/s",
+            **({"alone": alone} if alone else {})}
+
+
+def stomp_queue(*consumer, **more):
+    """SEND to a durable queue, which STOMP clients empty. With 1,024 at a time none waits for its next message."""
+    return load(*more.pop("producer", CORE), consumer=["--prefetch", "1024", *consumer], consumers="stomp", needs="stomp", **more)
 
 
 def load(*producer, unit="messages/s", **more):
@@ -45,6 +51,13 @@ ROWS = {
     "shared": fanout(*SHARED),
     "shared-qos1": fanout(*SHARED, "--qos", "1"),
     "pairs": fanout("--publishers", "1", "--subscribers", "1", "--window", "1"),
+    # STOMP alone: SEND with receipts while the consumers stand still, consuming, and topics.
+    "stomp-send": stomp_queue(paused=True, producer=("--connections", "50", "--window", "200")),
+    "stomp-send-20": stomp_queue(paused=True),
+    "stomp-consume": stomp_queue(unit="worked/s"),
+    "stomp-consume-client": stomp_queue("--ack", "client", unit="worked/s"),
+    "stomp-topic": fanout(*STOMP_TOPIC, needs="stomp", alone=()),
+    "stomp-topic-acked": fanout(*STOMP_TOPIC, "--qos", "1", needs="stomp", alone=()),
     "idle": {"kind": "idle", "connections": 5000, "needs": "mqtt", "unit": "bytes/connection", "fewer": True},
     "subscribed": {"kind": "idle", "connections": 15000, "subscribed": True, "needs": "mqtt", "unit": "bytes/connection",
                    "fewer": True, "alone": ("sluice", "mosquitto")},
@@ -60,4 +73,4 @@ def fits(kind, row, wanted):
     if not wanted and kind.name not in row.get("alone", (kind.name,)):
         return False
     needs = row.get("needs")
-    return needs is None or (kind.fails if needs == "fails" else kind.protocol == "mqtt")
+    return needs is None or (kind.fails if needs == "fails" else kind.protocol == needs)

@@ -26,6 +26,7 @@ class Server:
     fails = False           # a consumer can send a message back
     topic = "telemetry/load"
     ports = ("MQTT",)
+    stagger = 0             # seconds between the starts of consumers
 
     def __init__(self, tools, folder, row):
         self.tools, self.row = tools, row
@@ -85,6 +86,7 @@ class Server:
             return
         for number in range(self.row.get("workers", 2)):
             self.consumers.append(self.spawn(self.consumer(number)))
+            time.sleep(self.stagger)
         time.sleep(1)
         for c in self.consumers:
             if c.poll() is not None:
@@ -127,9 +129,15 @@ class Sluice(Server):
     fails = True
     ports = ("MQTT", "STOMP")
 
-    def command(self):
+    def pools(self):
+        """Workers that need next to nothing for a message hold more than the default of 64. Those that are stopped on
+        purpose are not to be killed for it."""
         worker = [self.tools.sluice, "bench", "worker", *self.witness()]
-        conf = self.conf("sluice.json", COMMAND=json.dumps(worker), WORKERS=self.row.get("workers", 2))
+        return {"bench": {"queue": "telemetry", "command": worker, "workers": self.row.get("workers", 2), "prefetch": 1024,
+                          "time_limit": "1h"}}
+
+    def command(self):
+        conf = self.conf("sluice.json", POOLS=json.dumps(self.pools()))
         return [self.tools.sluice, "run", "-c", conf]
 
     def start_consumers(self):
@@ -160,8 +168,32 @@ class SluiceStomp(Sluice):
     against = "sluice-stomp"
     protocol = "stomp"
 
+    def by_stomp(self):
+        return self.row.get("consumers") == "stomp"
+
+    def pools(self):
+        return {} if self.by_stomp() or not self.row.get("consumers", True) else super().pools()
+
+    def start_consumers(self):
+        if self.by_stomp():
+            Server.start_consumers(self)
+        elif self.row.get("consumers", True):
+            super().start_consumers()
+
+    def consumer_pids(self):
+        return Server.consumer_pids(self) if self.by_stomp() else super().consumer_pids()
+
+    def consumer(self, number):
+        own = self.subscriber("stomp", self.port["STOMP"])
+        own[own.index("--topic") + 1] = "/queue/telemetry"
+        return own
+
     def producer(self):
-        return [self.tools.sluice, "bench", "--protocol", "stomp", "--connect", str(self.port["STOMP"]), "--topic", self.topic]
+        topic = "/queue/telemetry" if self.by_stomp() else self.topic
+        return [self.tools.sluice, "bench", "--protocol", "stomp", "--connect", str(self.port["STOMP"]), "--topic", topic]
+
+    def fanout(self):
+        return stomp_fanout(self)
 
 
 class Mosquitto(Server):
@@ -178,11 +210,16 @@ class MosquittoMemory(Mosquitto):
     name = "mosquitto-memory"
 
 
+def stomp_fanout(server, *more):
+    return [server.tools.sluice, "bench", "fanout", "--connect", str(server.port["STOMP"]), "--topic", "/topic/fanout.load", *more]
+
+
 class Rabbit(Server):
     name = "rabbitmq-mqtt"
     packages = ("rabbitmq-server", "librabbitmq-dev")
     program = "/usr/lib/rabbitmq/bin/rabbitmq-server"
     fails = True
+    queue = "quorum"
     ports = ("MQTT", "STOMP", "AMQP", "DIST", "EPMD")
 
     def command(self):
@@ -208,17 +245,30 @@ class Rabbit(Server):
 
     def consumer(self, number):
         return [self.tools.peers, "amqp", "--port", str(self.port["AMQP"]), "--queue", "telemetry",
-                "--declare", "quorum", "--bind", "telemetry.#", *self.witness()]
+                "--declare", self.queue, "--bind", "telemetry.#", *self.witness()]
 
 
 class RabbitStomp(Rabbit):
     name = "rabbitmq-stomp"
     against = "sluice-stomp"
     protocol = "stomp"
+    stagger = 0.5           # two at once that both make the queue: one may be refused
+
+    guest = ("--user", "guest", "--password", "guest")
+
+    def consumer(self, number):
+        if self.row.get("consumers") != "stomp":
+            return super().consumer(number)
+        own = self.subscriber("stomp", self.port["STOMP"], *self.guest, "--header", f"x-queue-type:{self.queue}")
+        own[own.index("--topic") + 1] = "/queue/telemetry"
+        return own
 
     def producer(self):
-        return [self.tools.sluice, "bench", "--protocol", "stomp", "--connect", str(self.port["STOMP"]),
-                "--user", "guest", "--password", "guest", "--topic", "/amq/queue/telemetry"]
+        return [self.tools.sluice, "bench", "--protocol", "stomp", "--connect", str(self.port["STOMP"]), *self.guest,
+                "--topic", "/amq/queue/telemetry"]
+
+    def fanout(self):
+        return stomp_fanout(self, *self.guest)
 
 
 class Nats(Server):

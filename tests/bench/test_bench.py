@@ -115,6 +115,9 @@ class Rows(unittest.TestCase):
     def test_rows_of_mqtt_leave_others_out(self):
         self.assertFalse(fits(Redis, ROWS["accept"], ""))
         self.assertFalse(fits(SluiceStomp, ROWS["idle"], ""))
+        self.assertTrue(fits(SluiceStomp, ROWS["stomp-consume"], ""))
+        self.assertFalse(fits(Sluice, ROWS["stomp-consume"], ""))
+        self.assertFalse(fits(SluiceStomp, ROWS["fanout"], ""))
 
 
 class Table(unittest.TestCase):

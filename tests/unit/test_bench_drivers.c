@@ -197,6 +197,28 @@ static void deliveries_are_acknowledged_at_any_split(void **state)
     }
 }
 
+static void a_stomp_subscriber_asks_for_its_mode_and_credit(void **state)
+{
+    static const struct {
+        const char *ack, *header, *subscribe;
+        bool cumulative;
+    } cases[] = {
+        { "client-individual", NULL, "ack:client-individual\nprefetch-count:9\ndurable:true\nauto-delete:false\n\n", false },
+        { "client", "x-queue-type:quorum",
+          "ack:client\nprefetch-count:9\ndurable:true\nauto-delete:false\nx-queue-type:quorum\n\n", true },
+    };
+    (void)state;
+    for (size_t i = 0; i < SL_COUNT(cases); i++) {
+        struct sl_buf out = { 0 };
+        struct bench_target t = { .topic = "/queue/q", .ack = cases[i].ack, .header = cases[i].header, .prefetch = 9 };
+        assert_int_equal(bench_stomp_subscriber.hello(&t, 1, &out), SL_OK);
+        struct sl_bytes v = sl_buf_view(&out), want = sl_str(cases[i].subscribe);
+        assert_true(v.n > want.n + 1 && memcmp(v.p + v.n - 1 - want.n, want.p, want.n) == 0);
+        assert_int_equal(bench_stomp_subscriber.cumulative(&t), cases[i].cumulative);
+        sl_buf_fini(&out);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -205,6 +227,7 @@ int main(void)
         cmocka_unit_test(pubrec_is_answered_with_pubrel),
         cmocka_unit_test(templates_hold_number_and_payload),
         cmocka_unit_test(deliveries_are_acknowledged_at_any_split),
+        cmocka_unit_test(a_stomp_subscriber_asks_for_its_mode_and_credit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

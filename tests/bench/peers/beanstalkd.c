@@ -137,5 +137,5 @@ static int consumer_ack(const struct bench_target *t, const struct bench_deliver
 }
 
 const struct bench_consumer peer_beanstalkd_consumer = {
-    "beanstalkd", 11300, consumer_hello, consumer_next, consumer_ack,
+    "beanstalkd", 11300, consumer_hello, consumer_next, consumer_ack, NULL,
 };

@@ -215,4 +215,4 @@ static int consumer_ack(const struct bench_target *t, const struct bench_deliver
 }
 
 const struct bench_consumer peer_redis_consumer = { "redis", 6379, consumer_hello, consumer_next,
-                                                    consumer_ack };
+                                                    consumer_ack, NULL };

@@ -17,6 +17,8 @@ struct bench_target {
     const char *client;          /* prefix of client ids */
     const char *group;           /* consumers that share */
     uint32_t prefetch;           /* consumers: messages asked for ahead */
+    const char *ack;             /* STOMP consumers: the header of SUBSCRIBE */
+    const char *header;          /* STOMP consumers: one more, NAME:VALUE; NULL: none */
     bool transient;              /* STOMP: without the `persistent` header */
     bool subscribed;             /* MQTT producers: connection N subscribes to "NAME/N" */
 };
@@ -87,6 +89,8 @@ struct bench_consumer {
     /* `good` false: give it back as failed; a server that cannot: as ack. */
     int (*ack)(const struct bench_target *t, const struct bench_delivery *d, bool good,
                struct sl_buf *out);
+    /* One ack() stands for all deliveries before it, too; NULL: never. */
+    bool (*cumulative)(const struct bench_target *t);
 };
 
 struct bench_drivers {
