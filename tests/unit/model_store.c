@@ -18,6 +18,7 @@ static void drop_content(struct model_record *r)
     if (r->msg != NULL)
         message_unref(r->msg);
     sl_free(r->note);
+    sl_buf_fini(&r->history);
 }
 
 static void drop(struct model_store *s, struct model_record *r)
@@ -65,7 +66,32 @@ static void put(struct model_store *s, const struct batch_op *op, enum batch_kin
         }
         r = &s->v[s->n++];
     }
-    *r = (struct model_record){ kind, op->id, second, op->packet_id, op->state, op->copy_flags, copy_message(op->msg), copy_note(op->note) };
+    *r = (struct model_record){ kind, op->id, second, op->packet_id, op->state, op->copy_flags, copy_message(op->msg), copy_note(op->note), .tag = 0 };
+}
+
+/* Its message is found under its id. */
+static void put_entry(struct model_store *s, const struct batch_op *op)
+{
+    struct batch_op own = *op;
+    own.msg = NULL;
+    own.note = NULL;
+    assert_null(find(s, BATCH_ENTRY, op->id, op->queue));
+    put(s, &own, BATCH_ENTRY, op->queue);
+    struct model_record *r = &s->v[s->n - 1];
+    r->attempts = op->attempts;
+    r->due_ms = op->due_ms;
+}
+
+static void update_entry(struct model_store *s, const struct batch_op *op)
+{
+    struct model_record *r = find(s, BATCH_ENTRY, op->id, op->queue);
+    if (r == NULL)
+        return; /* it was never written, and is finished with */
+    r->state = op->state;
+    r->attempts = op->attempts;
+    r->due_ms = op->due_ms;
+    if (op->note != NULL)
+        assert_int_equal(sl_buf_append(&r->history, op->note->bytes, op->note->n), SL_OK);
 }
 
 static void drop_session(struct model_store *s, uint64_t number)
@@ -120,44 +146,67 @@ static void apply_op(struct model_store *s, const struct batch_op *op)
         drop_if_there(s, BATCH_RETAIN, op->id, 0);
         break;
     case BATCH_ENTRY:
+        put_entry(s, op);
+        break;
     case BATCH_UPDATE:
+        update_entry(s, op);
+        break;
     case BATCH_SETTLE:
-        fail_msg("there are no queues");
+        drop_if_there(s, BATCH_ENTRY, op->id, op->queue);
+        break;
     }
 }
 
 static bool needed(const struct model_store *s, uint64_t id)
 {
     for (uint32_t i = 0; i < s->n; i++) {
-        if (s->v[i].kind == BATCH_COPY && s->v[i].id == id)
+        if ((s->v[i].kind == BATCH_COPY || s->v[i].kind == BATCH_ENTRY) && s->v[i].id == id)
             return true;
     }
     return false;
 }
 
+static bool touches(const struct batch *b, const struct model_record *r)
+{
+    for (uint32_t i = 0; i < b->n; i++) {
+        if (b->ops[i].kind != BATCH_NONE && (b->ops[i].id == r->id || b->ops[i].id == r->second))
+            return true;
+    }
+    return false;
+}
+
+static const char *fault_of(const struct model_store *s, const struct model_record *r)
+{
+    bool of_session = r->kind == BATCH_QOS2_ADD || r->kind == BATCH_SUBSCRIPTION || r->kind == BATCH_WILL;
+    if ((r->kind == BATCH_COPY || r->kind == BATCH_ENTRY) && find(s, BATCH_BODY, r->id, 0) == NULL)
+        return "a copy or an entry has no body";
+    if (r->kind == BATCH_COPY && find(s, BATCH_SESSION, r->second, 0) == NULL)
+        return "a copy has no session";
+    if (of_session && find(s, BATCH_SESSION, r->id, 0) == NULL)
+        return "a record has no session";
+    return r->kind == BATCH_BODY && !needed(s, r->id) ? "nobody needs a body" : NULL;
+}
+
 const char *model_store_apply(struct model_store *s, const struct batch *b)
 {
-    static char why[64];
+    static char why[80];
     for (uint32_t i = 0; i < b->n; i++)
         apply_op(s, &b->ops[i]);
     for (uint32_t i = 0; i < s->n; i++) {
         const struct model_record *r = &s->v[i];
-        bool of_session = r->kind == BATCH_QOS2_ADD || r->kind == BATCH_SUBSCRIPTION || r->kind == BATCH_WILL;
-        const char *fault = NULL;
-        if (r->kind == BATCH_COPY && find(s, BATCH_BODY, r->id, 0) == NULL)
-            fault = "a copy has no body";
-        else if (r->kind == BATCH_COPY && find(s, BATCH_SESSION, r->second, 0) == NULL)
-            fault = "a copy has no session";
-        else if (of_session && find(s, BATCH_SESSION, r->id, 0) == NULL)
-            fault = "a record has no session";
-        else if (r->kind == BATCH_BODY && !needed(s, r->id))
-            fault = "nobody needs a body";
+        const char *fault = touches(b, r) ? fault_of(s, r) : NULL;
         if (fault == NULL)
             continue;
         snprintf(why, sizeof why, "%s: %016llx, kind %d", fault, (unsigned long long)r->id, (int)r->kind);
         return why;
     }
     return NULL;
+}
+
+struct message *model_store_body(const struct model_store *s, uint64_t id)
+{
+    const struct model_record *r = find(s, BATCH_BODY, id, 0);
+    return r == NULL ? NULL : message_ref(r->msg);
 }
 
 uint32_t model_store_count(const struct model_store *s, enum batch_kind kind)
@@ -173,8 +222,8 @@ uint32_t model_store_count(const struct model_store *s, enum batch_kind kind)
 /* In the order of struct store_loader: by kind, then by id, then by the second number. */
 static int by_key(const void *a, const void *b)
 {
-    static const uint8_t order[] = { [BATCH_BODY] = 0, [BATCH_SESSION] = 1, [BATCH_QOS2_ADD] = 2, [BATCH_SUBSCRIPTION] = 3,
-                                     [BATCH_WILL] = 4, [BATCH_COPY] = 5, [BATCH_RETAIN] = 6 };
+    static const uint8_t order[] = { [BATCH_BODY] = 0, [BATCH_ENTRY] = 1, [BATCH_SESSION] = 2, [BATCH_QOS2_ADD] = 3, [BATCH_SUBSCRIPTION] = 4,
+                                     [BATCH_WILL] = 5, [BATCH_COPY] = 6, [BATCH_RETAIN] = 7 };
     const struct model_record *x = a, *y = b;
     if (x->kind != y->kind)
         return order[x->kind] < order[y->kind] ? -1 : 1;
@@ -188,16 +237,37 @@ static struct sl_bytes note_of(const struct model_record *r)
     return r->note == NULL ? SL_BYTES_NONE : sl_bytes_of(r->note->bytes, r->note->n);
 }
 
+static uint32_t entries_of(const struct model_store *s, uint64_t id)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < s->n; i++)
+        n += s->v[i].kind == BATCH_ENTRY && s->v[i].id == id;
+    return n;
+}
+
 /* Copies of one body come with the same message. */
 static int load_copy(const struct model_store *s, struct hub *h, const struct model_record *r)
 {
     return hub_restore_copy(h, &(struct hub_restored_copy){
-        .session = r->second, .packet_id = r->packet_id, .state = r->state, .flags = (uint8_t)r->flags,
+        .session = r->second, .packet_id = r->packet_id, .state = r->state, .flags = (uint8_t)r->flags, .entries = entries_of(s, r->id),
         .ids = note_of(r), .msg = find(s, BATCH_BODY, r->id, 0)->msg });
+}
+
+/* As the store does, from the entry and the message's record. */
+static int load_entry(const struct model_store *s, struct hub *h, const struct model_record *r)
+{
+    const struct message *m = find(s, BATCH_BODY, r->id, 0)->msg;
+    uint8_t flags = message_flags(m);
+    return hub_restore_entry(h, (uint32_t)r->second, &(struct queue_restored){
+        .id = r->id, .bytes = (uint32_t)message_bytes(m), .priority = message_priority(m), .state = (enum queue_state)r->state, .attempts = r->attempts,
+        .due_ms = r->due_ms, .due_absolute = message_deliver_at(m) != 0 && (flags & MESSAGE_DELIVER_RELATIVE) == 0,
+        .expires_at = message_expires_at(m), .expires_relative = (flags & MESSAGE_EXPIRES_RELATIVE) != 0 });
 }
 
 static int load(const struct model_store *s, struct hub *h, const struct model_record *r)
 {
+    if (r->kind == BATCH_ENTRY)
+        return load_entry(s, h, r);
     if (r->kind == BATCH_SESSION)
         return hub_restore_session(h, r->id, note_of(r));
     if (r->kind == BATCH_QOS2_ADD)

@@ -8,13 +8,17 @@
 #include "hub/hub.h"
 
 struct model_record {
-    enum batch_kind kind; /* BODY, SESSION, QOS2_ADD, SUBSCRIPTION, WILL, COPY, RETAIN */
-    uint64_t id, second;  /* second: packet id, subscription number, a copy's session */
+    enum batch_kind kind; /* BODY, ENTRY, SESSION, QOS2_ADD, SUBSCRIPTION, WILL, COPY, RETAIN */
+    uint64_t id, second;  /* second: packet id, subscription number, a copy's session, an entry's queue */
     uint16_t packet_id;
     uint8_t state;
     uint32_t flags;
     struct message *msg;
     struct batch_note *note;
+    uint32_t attempts;    /* of an entry, as are the following */
+    uint64_t due_ms;
+    struct sl_buf history;
+    uint32_t tag;         /* the caller's, 0 at first */
 };
 
 struct model_store {
@@ -22,10 +26,12 @@ struct model_store {
     uint32_t n, cap;
 };
 
-/* What is wrong afterwards: a copy without a body or a session, a body that
+/* What is wrong afterwards, of what the batch touches: a copy without a body or a session, a body that
  * nobody needs, a record of a session that is not there; NULL: nothing. */
 const char *model_store_apply(struct model_store *s, const struct batch *b);
 void model_store_load(struct model_store *s, struct hub *h);
+/* The body of that id, a reference for the caller; NULL: there is none. */
+struct message *model_store_body(const struct model_store *s, uint64_t id);
 uint32_t model_store_count(const struct model_store *s, enum batch_kind kind);
 void model_store_fini(struct model_store *s);
 
