@@ -1,10 +1,16 @@
 /* The fake disk: a model of the store that can be slow, full, broken, and cut
  * off at any moment. What it has applied is all that a new boot knows. */
-#include "sim.h"
+#include "consumers.h"
 
 static uint64_t key_of(uint64_t id, uint32_t queue)
 {
     return id * SIM_QUEUES + queue;
+}
+
+const struct queue_restored *disk_entry_of(const struct world *w, uint64_t id, uint32_t queue)
+{
+    const struct disk_entry *e = sl_idmap_get(&w->disk.entries, key_of(id, queue));
+    return e == NULL ? NULL : &e->r;
 }
 
 static void put_entry(struct world *w, const struct batch_op *op)
@@ -23,6 +29,8 @@ static void put_entry(struct world *w, const struct batch_op *op)
         .expires_at = message_expires_at(op->msg),
         .expires_relative = (message_flags(op->msg) & MESSAGE_EXPIRES_RELATIVE) != 0,
     };
+    if (w->uids[e->uid].deal != 0 && w->uids[e->uid].cancelled)
+        world_fail(w, "u%08u is stored, and its transaction was not committed", e->uid);
     if (sl_idmap_get(&w->disk.entries, key_of(op->id, e->queue)) != NULL)
         world_fail(w, "entry %016" PRIx64 " is written twice", op->id);
     sl_idmap_put(&w->disk.entries, key_of(op->id, e->queue), e);
@@ -90,7 +98,7 @@ static void drop_body(struct world *w, uint64_t id)
 
 static void apply_op(struct world *w, const struct batch_op *op)
 {
-    world_trace(w, "disk: record %u id %" PRIx64 " session %" PRIx64 " packet %u state %u u%08u", op->kind, op->id, op->session, op->packet_id, op->state,
+    world_trace(w, "disk: record %u id %" PRIx64 " number %u session %" PRIx64 " packet %u state %u u%08u", op->kind, op->id, op->number, op->session, op->packet_id, op->state,
                 op->msg != NULL ? uid_of(message_payload(op->msg)) : uid_of_id(w, op->id));
     struct disk *d = &w->disk;
     struct message *copy;
@@ -144,11 +152,15 @@ static void apply_op(struct world *w, const struct batch_op *op)
     }
 }
 
+/* What the gateway has said so far, it has said before. */
 static void apply(struct world *w, const struct batch *b)
 {
+    for (uint32_t i = 0; i < SIM_CONSUMERS; i++)
+        consumer_tap(&w->consumers[i]);
     for (uint32_t i = 0; i < b->n; i++)
         apply_op(w, &b->ops[i]);
     disk_records_applied(w);
+    deals_after_batch(w);
     w->disk.applied++;
 }
 

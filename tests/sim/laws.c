@@ -1,22 +1,22 @@
 /* The laws while the world moves: contract.md §2, each said once. What must
  * hold when nothing is under way is in laws_at_rest.c. */
+#include "consumers.h"
 #include "subscribers.h"
 
 /* ---- 1. accepted means kept ---- */
 
-static bool has_ended(const struct world *w, const struct uid *u)
+bool uid_has_ended(const struct world *w, const struct uid *u)
 {
     if (u->expiry_ms == 0)
         return false;
     return u->absolute_end ? w->latest_wall >= u->ends_at : w->latest_steady >= u->first_sent + u->expiry_ms;
 }
 
-/* The exits that a queue's own configuration allows without any work done. */
-static bool may_have_left(const struct world *w, const struct uid *u, uint32_t q)
+bool uid_may_have_left(const struct world *w, const struct uid *u, uint32_t q)
 {
     const struct queue_config *cfg = &w->queues[q];
     bool bounded_dead = cfg->dead_max_messages < SIM_DEAD_MANY || cfg->dead_ttl_ms != 0;
-    return cfg->overflow == QUEUE_DROP_OLDEST || has_ended(w, u) || (bounded_dead && (u->died & 1u << q) != 0) ||
+    return cfg->overflow == QUEUE_DROP_OLDEST || uid_has_ended(w, u) || (bounded_dead && (u->died & 1u << q) != 0) ||
            (cfg->ttl_ms != 0 && w->latest_steady >= u->first_sent + cfg->ttl_ms);
 }
 
@@ -25,7 +25,7 @@ void law_accepted_is_kept(const struct world *w, uint32_t uid)
 {
     const struct uid *u = &w->uids[uid];
     for (uint32_t q = 0; q < SIM_QUEUES; q++) {
-        if ((uid_queues(w, u) & 1u << q) == 0 || !w->queues[q].durable || may_have_left(w, u, q))
+        if ((uid_queues(w, u) & 1u << q) == 0 || !w->queues[q].durable || uid_may_have_left(w, u, q))
             continue;
         if (u->stored[q] == 0 && u->worked[q] == 0)
             world_fail(w, "u%08u (QoS %u) is acknowledged, and in queue q%u it is neither stored nor worked", uid, u->qos, q);
@@ -40,30 +40,66 @@ void laws_on_ack(struct world *w, uint32_t uid)
         world_fail(w, "u%08u was taken back and is acknowledged", uid);
     w->uids[uid].acked_step = w->step;
     world_trace(w, "u%08u acknowledged", uid);
-    law_accepted_is_kept(w, uid);
-    law_waits_or_came(w, uid);
+    w->unjudged = true;
+    laws_of_acks(w);
+}
+
+void laws_of_acks(struct world *w)
+{
+    if (!w->unjudged || consumers_tapping(w))
+        return; /* what others have had in this turn is not all known yet */
+    w->unjudged = false;
+    for (uint32_t i = 0; i < SIM_CONSUMERS; i++)
+        consumer_tap(&w->consumers[i]);
+    for (uint32_t uid = 0; uid < w->n_uids; uid++) {
+        if (!w->uids[uid].acked || w->uids[uid].acked_step != w->step)
+            continue;
+        law_accepted_is_kept(w, uid);
+        law_waits_or_came(w, uid);
+    }
 }
 
 /* ---- 3. one holder; attempts; the last alone ---- */
 
-static void attempts_are_as_charged(const struct world *w, const struct worker *k, const struct delivery *d, const struct charge *c)
+static void one_holder(const struct world *w, const struct delivery *d, const struct charge *c)
 {
-    uint32_t max = w->queues[k->queue].max_attempts;
+    if (c->live && c->by != NULL)
+        consumer_tap(c->by); /* it may have lost it in this very turn */
     if (c->live)
         world_fail(w, "message %016" PRIx64 " is held by two consumers", d->id);
+    if (c->done)
+        world_fail(w, "message %016" PRIx64 " comes again, and that its ACK is stored was confirmed", d->id);
+    if (c->acked_boot == w->boot)
+        world_fail(w, "message %016" PRIx64 " comes again, and was acknowledged", d->id);
+}
+
+/* Whoever may have had it before says so, and of what is new nobody does. */
+static void redelivery_is_told(const struct world *w, const struct delivery *d, const struct charge *c)
+{
+    for (uint32_t i = 0; i < SIM_CONSUMERS && !c->given && d->redelivered; i++)
+        consumer_tap(&w->consumers[i]); /* one may have had it in this very turn */
+    if (c->given && !d->redelivered)
+        world_fail(w, "message %016" PRIx64 " comes again and does not say so", d->id);
+    if (!c->given && d->redelivered && d->id >> 40 == w->boot)
+        world_fail(w, "message %016" PRIx64 " comes for the first time as redelivered", d->id);
+}
+
+static void attempts_are_as_charged(const struct world *w, const struct holder *h, const struct delivery *d, const struct charge *c)
+{
+    uint32_t max = w->queues[h->queue].max_attempts;
     if (d->attempt < c->least + 1 || d->attempt > c->most + 1)
-        world_fail(w, "message %016" PRIx64 " has attempt %u, charged were %u to %u", d->id, d->attempt, c->least, c->most);
+        world_fail(w, "message %016" PRIx64 " of queue q%u (u%08u) has attempt %u, charged were %u to %u", d->id, h->queue, d->uid, d->attempt, c->least, c->most);
     if (d->attempt > max)
         world_fail(w, "message %016" PRIx64 " has attempt %u of %u", d->id, d->attempt, max);
     if (w->now.steady_ms < c->not_before)
         world_fail(w, "message %016" PRIx64 " comes %" PRIu64 " ms before its retry is due", d->id, c->not_before - w->now.steady_ms);
     bool alone = d->attempt > 1 && d->attempt == max;
-    if (alone && k->n > 0)
-        world_fail(w, "the last attempt of %016" PRIx64 " joins %u others", d->id, k->n);
-    if (k->n > 0 && k->held[0].attempt > 1 && k->held[0].last)
+    if (alone && h->n > 0)
+        world_fail(w, "the last attempt of %016" PRIx64 " joins %u others", d->id, h->n);
+    if (h->has_last)
         world_fail(w, "message %016" PRIx64 " joins a last attempt", d->id);
-    if (k->n >= k->prefetch)
-        world_fail(w, "%s", "a worker holds more than its prefetch");
+    if (h->n >= h->credit)
+        world_fail(w, "a %s holds more than its %s", h->by != NULL ? "consumer" : "worker", h->by != NULL ? "credit" : "prefetch");
 }
 
 /* What the producer said about its time. */
@@ -88,23 +124,32 @@ static void exactly_once(const struct world *w, struct uid *u, const struct deli
         world_fail(w, "QoS 2 u%08u is leased before it is stored", d->uid);
 }
 
-void laws_on_delivery(struct world *w, struct worker *k, const struct delivery *d)
+void laws_on_delivery(struct world *w, const struct holder *h, const struct delivery *d)
 {
+    uint32_t q = h->queue;
     if (d->uid >= w->n_uids)
         world_fail(w, "message %016" PRIx64 " was altered", d->id);
     struct uid *u = &w->uids[d->uid];
     uid_names(w, d->id, d->uid);
-    if ((uid_queues(w, u) & 1u << k->queue) == 0)
-        world_fail(w, "u%08u came to queue q%u, where no route leads", d->uid, k->queue);
+    if ((uid_queues(w, u) & 1u << q) == 0)
+        world_fail(w, "u%08u came to queue q%u, where no route leads", d->uid, q);
     if (u->cancelled)
         world_fail(w, "u%08u was taken back and is leased", d->uid);
     if (hub_health(w->hub) == HUB_BROKEN)
         world_fail(w, "message %016" PRIx64 " is leased although the store is broken", d->id);
     if (w->draining)
         world_fail(w, "message %016" PRIx64 " is leased although the gateway drains", d->id);
-    attempts_are_as_charged(w, k, d, charge_of(w, d->id, k->queue));
+    struct charge *c = charge_of(w, d->id, q);
+    one_holder(w, d, c);
+    deal_undone(w, c->deal, d->id, q);
+    deal_seen(w, u->deal, d->uid);
+    redelivery_is_told(w, d, c);
+    attempts_are_as_charged(w, h, d, c);
     time_is_kept(w, u, d->uid);
-    exactly_once(w, u, d, k->queue);
+    exactly_once(w, u, d, q);
+    c->live = c->given = true;
+    c->by = h->by;
+    c->deal = 0;
 }
 
 /* ---- sessions and wills ---- */
@@ -180,10 +225,11 @@ static void exits_add_up(const struct world *w, uint32_t q)
         world_fail(w, "queue q%u took %" PRIu64 ", let %" PRIu64 " go and has %" PRIu64, q, in, out, depth + d.count[QUEUE_DEAD]);
     /* What was restored may stand above the limit, and what workers published. */
     if (depth > more(cfg->max_messages, w->accepted_base[q]) + w->over[q])
-        world_fail(w, "queue q%u has %" PRIu64 " of %" PRIu64 " messages", q, depth, cfg->max_messages);
+        world_fail(w, "queue q%u has %" PRIu64 " of %" PRIu64 " messages, %" PRIu64 " may stand above", q, depth, cfg->max_messages, w->over[q]);
     if (d.bytes > more(cfg->max_bytes, w->base_bytes[q]) + w->over[q] * 1024)
         world_fail(w, "queue q%u has %" PRIu64 " of %" PRIu64 " bytes", q, d.bytes, cfg->max_bytes);
-    if (d.count[QUEUE_DEAD] > cfg->dead_max_messages)
+    bool at_rest = hub_deadline_us(w->hub) > w->mono_us; /* else they are cut back in the next turn */
+    if (d.count[QUEUE_DEAD] > cfg->dead_max_messages && at_rest)
         world_fail(w, "queue q%u has %" PRIu64 " of %" PRIu64 " dead letters", q, d.count[QUEUE_DEAD], cfg->dead_max_messages);
 }
 
@@ -199,6 +245,7 @@ void laws_after_step(struct world *w)
             world_fail(w, "device %u has two connections with one identity", i);
     }
     laws_of_subscribers_after_step(w);
+    laws_of_consumers_after_step(w);
     laws_when_flushed(w);
     if (w->step % 16 != 0)
         return;

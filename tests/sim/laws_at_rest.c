@@ -1,5 +1,6 @@
 /* The laws when nothing is under way: memory and disk agree, and in the end
  * everybody has an answer and every message its end. */
+#include "consumers.h"
 #include "subscribers.h"
 
 static uint64_t waiting(struct world *w, uint32_t q, uint64_t *dead)
@@ -75,6 +76,7 @@ void laws_at_end(struct world *w)
     }
     for (uint32_t i = 0; i < SIM_DEVICES; i++)
         device_is_answered(w, &w->devices[i]);
+    laws_of_consumers_at_end(w);
     if (!hub_flushed(w->hub))
         world_fail(w, "%s", "something is still to be written although the disk is well");
     laws_when_flushed(w);

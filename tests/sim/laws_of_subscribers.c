@@ -1,5 +1,6 @@
 /* The laws of subscribers: what was promised to a publisher waits for each of
  * them or has come; QoS 2 once; in order; a shared message to one member. */
+#include "consumers.h"
 #include "subscribers.h"
 
 static uint8_t bit(const struct subscriber *s)
@@ -41,9 +42,11 @@ void laws_expect(struct world *w, uint32_t uid)
 {
     struct uid *u = &w->uids[uid];
     u->sent_step = w->step;
+    u->offered = ++w->offers;
     world_trace(w, "u%08u sent: QoS %u t/%u%s by %u", uid, u->qos, u->topic, u->retain ? " RETAIN" : "", u->device);
     if (u->topic >= SIM_TOPICS || u->clear)
         return;
+    laws_expect_consumers(w, uid);
     for (uint32_t i = 0; i < SIM_SUBSCRIBERS; i++) {
         const struct subscriber *s = &w->subscribers[i];
         if (is_due(s, u))
@@ -87,13 +90,6 @@ void laws_on_session_end(struct world *w, const struct subscriber *s)
 
 /* ---- what was acknowledged waits, or has come ---- */
 
-static bool has_ended(const struct world *w, const struct uid *u)
-{
-    if (u->expiry_ms == 0)
-        return false;
-    return u->absolute_end ? w->latest_wall >= u->ends_at : w->latest_steady >= u->first_sent + u->expiry_ms;
-}
-
 /* What waits for a passing session is in memory only; a session that its client has
  * forgotten may be a member still. */
 static bool a_member_may_have(const struct world *w, const struct uid *u, uint32_t g)
@@ -110,7 +106,7 @@ void law_waits_or_came(const struct world *w, uint32_t uid)
 {
     const struct uid *u = &w->uids[uid];
     uint8_t missing = u->due & (uint8_t)~(u->got | u->refused);
-    if (w->tight || has_ended(w, u))
+    if (w->tight || uid_has_ended(w, u))
         return;
     for (uint32_t g = 0; g < SIM_GROUPS && u->refused == 0; g++) {
         if ((u->due_group & 1u << g) != 0 && u->group_got[g] == 0 && !a_member_may_have(w, u, g))
@@ -132,12 +128,10 @@ static void in_order(struct subscriber *s, const struct came *c, const struct ui
 {
     if (u->connection == 0 || u->sent_again || u->expiry_ms != 0 || ((u->got | u->refused) & bit(s)) != 0)
         return;
-    uint32_t *connection = &s->last[u->device][c->topic][c->qos].connection;
-    uint32_t *last = &s->last[u->device][c->topic][c->qos].uid;
-    if (*connection == u->connection && *last > c->uid)
-        world_fail(s->w, "subscriber %u gets u%08u (QoS %u) after u%08u", s->number, c->uid, c->qos, *last);
-    *connection = u->connection;
-    *last = c->uid;
+    struct last_of *last = &s->last[u->device][c->topic][c->qos];
+    if (last->connection == u->connection && last->offered > u->offered)
+        world_fail(s->w, "subscriber %u gets u%08u (QoS %u) after one that was sent later", s->number, c->uid, c->qos);
+    *last = (struct last_of){ u->connection, u->offered };
 }
 
 static void once(const struct subscriber *s, const struct came *c, struct uid *u)
@@ -174,6 +168,7 @@ void laws_on_arrival(struct world *w, struct subscriber *s, const struct came *c
     if (c->uid == SIM_NO_UID)
         return;
     struct uid *u = &w->uids[c->uid];
+    deal_seen(w, u->deal, c->uid);
     if (u->cancelled)
         world_fail(w, "u%08u was taken back and comes to subscriber %u", c->uid, s->number);
     if (c->qos > u->qos)
@@ -201,7 +196,7 @@ static bool may_be_last(const struct world *w, uint32_t uid, uint8_t topic)
     uint64_t done = uid == SIM_NO_UID ? 0 : w->uids[uid].acked ? w->uids[uid].acked_step : UINT64_MAX;
     for (uint32_t v = 0; v < w->n_uids; v++) {
         const struct uid *u = &w->uids[v];
-        bool known = u->retain && u->acked && u->topic == topic && v != uid && !has_ended(w, u);
+        bool known = u->retain && u->acked && u->topic == topic && v != uid && !uid_has_ended(w, u);
         if (known && u->sent_step > done)
             return false;
     }
@@ -213,7 +208,7 @@ static bool may_be_none(const struct world *w, uint8_t topic)
 {
     for (uint32_t uid = 0; uid < w->n_uids; uid++) {
         const struct uid *u = &w->uids[uid];
-        if (u->retain && u->topic == topic && (u->clear || has_ended(w, u)) && may_be_last(w, uid, topic))
+        if (u->retain && u->topic == topic && (u->clear || uid_has_ended(w, u)) && may_be_last(w, uid, topic))
             return true;
     }
     return may_be_last(w, SIM_NO_UID, topic);
@@ -304,7 +299,7 @@ static uint32_t missing_of(const struct world *w, uint32_t uid)
     const struct uid *u = &w->uids[uid];
     uint32_t n = 0;
     bool promised = u->promised && w->wills_dropped + hub_counters(w->hub)->wills_dropped == 0;
-    if (!(u->acked || promised) || has_ended(w, u) || u->cancelled)
+    if (!(u->acked || promised) || uid_has_ended(w, u) || u->cancelled)
         return 0;
     for (uint32_t i = 0; i < SIM_SUBSCRIBERS; i++) {
         bool missing = (u->due & 1u << i) != 0 && ((u->got | u->refused) & 1u << i) == 0;

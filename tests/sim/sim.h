@@ -25,9 +25,11 @@
 #define SIM_ROUTED   6u
 #define SIM_SUBSCRIBERS 7u
 #define SIM_GROUPS   2u
+#define SIM_CONSUMERS  3u
+#define SIM_PUBLISHERS (SIM_DEVICES + SIM_CONSUMERS) /* consumers send, too */
 #define SIM_INFLIGHT 32u
 #define SIM_HELD     64u
-#define SIM_COUNTS   13u
+#define SIM_COUNTS   19u
 #define SIM_NO_UID   UINT32_MAX
 #define SIM_DEAD_MANY 100000u /* a cap that no run reaches */
 
@@ -51,6 +53,9 @@ struct uid {
     uint64_t group_boot[SIM_GROUPS]; /* when that was */
     uint8_t waits[SIM_SUBSCRIBERS]; /* copies on the disk */
     uint32_t device, connection; /* whose it is; 0: order means nothing for it */
+    uint64_t offered;   /* its place in the order of all that was sent outside transactions or committed */
+    uint32_t deal;      /* the transaction that it belongs to, from 1 */
+    uint16_t due_consumers, got_consumers; /* bit per subscription of a STOMP consumer to a topic, like `due` and `got` */
     uint64_t sent_step, acked_step;
     uint8_t priority;   /* MESSAGE_PRIORITY_DEFAULT unless it says so */
     bool absolute_end;  /* STOMP `expires`: wall time; else MQTT 5 interval: steady time */
@@ -65,14 +70,28 @@ struct uid {
 /* What the law of attempts expects of one message in one queue. */
 struct charge {
     uint32_t least, most;  /* failed attempts so far */
-    bool live;             /* a worker holds it */
+    uint32_t sure;         /* of them, those that a receipt has confirmed: a crash does not change that */
+    bool live;             /* somebody holds it */
+    bool given;            /* somebody has had it */
+    bool done;             /* its ACK is known to be stored */
+    uint64_t acked_boot;   /* in which it was acknowledged; 0: it was not */
+    uint32_t deal;         /* the last one that has answered it, from 1 */
+    struct consumer *by;   /* who holds it; NULL: a worker */
     uint64_t not_before;   /* steady ms: the end of its wait after a failed attempt */
 };
 
 struct delivery {
     uint64_t lease, id, started_ms; /* started_ms 0: waits in the worker */
     uint32_t uid, attempt;
-    bool last;
+    bool last, redelivered;
+};
+
+/* Who is about to get one. */
+struct holder {
+    uint32_t queue;
+    uint32_t n, credit;    /* it holds so many, of at most so many */
+    bool has_last;         /* what it holds is a last attempt, and so alone */
+    struct consumer *by;   /* NULL: a worker */
 };
 
 struct worker {
@@ -147,6 +166,9 @@ struct disk_entry {
     uint32_t queue, uid;
 };
 
+struct consumer;
+struct deal;
+
 struct world {
     uint64_t seed, boot, step;
     struct sl_rng rng;
@@ -163,6 +185,10 @@ struct world {
     struct device devices[SIM_DEVICES];
     struct subscriber *subscribers;   /* SIM_SUBSCRIBERS of them: subscribers.h */
     uint64_t group_changed[SIM_GROUPS]; /* the last step in which a member's session was or may have been ended */
+    struct consumer *consumers;       /* SIM_CONSUMERS of them: consumers.h */
+    struct deal *deals;
+    uint32_t n_deals, cap_deals;
+    uint64_t offers;
     uint32_t n_connections;
     bool tracing;
     bool tight;                       /* limits are low: what is missing has to be counted */
@@ -177,11 +203,13 @@ struct world {
     uint64_t over[SIM_QUEUES];        /* admitted over the limit at this boot: workers' publishes (decision 30) */
     bool calm;                        /* no more faults: everything must end */
     bool draining;                    /* hub_drain was called: nothing may come in or go out */
+    bool unjudged;                    /* something was acknowledged: laws_of_acks */
     bool dying;                       /* the process is being taken apart: nothing counts */
     uint64_t counts[SIM_COUNTS];
 };
 
-enum { SIM_ACKED, SIM_WORKED, SIM_CRASHES, SIM_RESTARTS, SIM_DEATHS, SIM_DISK_FAULTS, SIM_DELIVERIES, SIM_REDELIVERIES, SIM_ANSWERS, SIM_TAKEOVERS, SIM_ARRIVALS, SIM_RESENT, SIM_PASSED_ON };
+enum { SIM_ACKED, SIM_WORKED, SIM_CRASHES, SIM_RESTARTS, SIM_DEATHS, SIM_DISK_FAULTS, SIM_DELIVERIES, SIM_REDELIVERIES, SIM_ANSWERS, SIM_TAKEOVERS, SIM_ARRIVALS, SIM_RESENT, SIM_PASSED_ON,
+       SIM_CONSUMED, SIM_CONSUMER_ACKS, SIM_CONSUMERS_LOST, SIM_ACK_TIMEOUTS, SIM_COMMITS, SIM_TOPIC_ARRIVALS };
 
 /* Prints seed, step and what is wrong, and ends the process with 1. */
 void world_fail(const struct world *w, const char *fmt, ...) SL_PRINTF(2, 3) SL_NORETURN;
@@ -224,6 +252,8 @@ void disk_restore(struct world *w);
 void disk_free(struct world *w);
 /* How many queues have an entry of this message. */
 uint32_t disk_entries_of(const struct world *w, uint64_t id);
+/* As the disk has it; NULL: it has not. */
+const struct queue_restored *disk_entry_of(const struct world *w, uint64_t id, uint32_t queue);
 /* disk_subscribers.c */
 void disk_records_apply(struct world *w, const struct batch_op *op);
 /* The batch is whole: nothing waits for a session that is not there. */
@@ -242,6 +272,15 @@ void device_sessions_written(struct world *w); /* nobody is connected, and the d
 void device_send(struct device *d, struct sl_buf *out); /* takes the buffer */
 
 /* stomp_device.c */
+struct text {
+    char text[2048];
+    size_t n;
+};
+void text_put(struct text *t, const char *fmt, ...) SL_PRINTF(2, 3);
+/* Destination, and what it says about its time and rank. */
+void text_put_uid(struct text *t, const struct uid *u);
+/* The blank line, its number, NUL. */
+void text_put_payload(struct world *w, struct text *t, uint32_t uid);
 void stomp_connect(struct device *d);
 void stomp_step(struct device *d);
 bool stomp_read(struct device *d);    /* one frame; false: none, or the device has gone */
@@ -252,11 +291,15 @@ void worker_start(struct world *w, struct worker *k);
 void worker_end(struct world *w, struct worker *k, bool orderly);
 void worker_finish(struct world *w, struct worker *k); /* calm: answers everything well */
 struct charge *charge_of(struct world *w, uint64_t id, uint32_t queue);
+/* A failed attempt: it may come again after its wait at the earliest, or it is dead. Not `sure`: it may be one. */
+void charge_failed(struct world *w, uint32_t queue, const struct delivery *d, const struct queue_answer *a, bool sure);
 
 /* laws.c */
 void laws_after_step(struct world *w);
 void laws_on_ack(struct world *w, uint32_t uid);
-void laws_on_delivery(struct world *w, struct worker *k, const struct delivery *d);
+/* Judges the acknowledgements of this step, when all that went out with them is known. */
+void laws_of_acks(struct world *w);
+void laws_on_delivery(struct world *w, const struct holder *h, const struct delivery *d);
 void laws_on_connack(struct world *w, struct device *d, bool present);
 /* Wills that were published, or dropped and counted. */
 uint64_t laws_wills(const struct world *w);
@@ -267,6 +310,9 @@ void laws_on_takeover(struct device *d, uint64_t wills_before);
 /* Closes the connection for the hub. */
 void laws_on_loss(struct world *w, struct hub_client *c, uint32_t will);
 void law_accepted_is_kept(const struct world *w, uint32_t uid);
+/* Its own end, or an exit that the queue's configuration allows without any work done. */
+bool uid_has_ended(const struct world *w, const struct uid *u);
+bool uid_may_have_left(const struct world *w, const struct uid *u, uint32_t q);
 
 /* laws_at_rest.c */
 void laws_when_flushed(struct world *w);

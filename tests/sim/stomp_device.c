@@ -1,5 +1,7 @@
 /* Fake STOMP 1.2 clients, as text: SEND with receipts, to topics and to
  * queues, alone and in transactions. */
+#include <stdarg.h>
+
 #include "subscribers.h"
 
 static void send_text(struct device *d, const char *text, size_t n)
@@ -21,49 +23,54 @@ void stomp_connect(struct device *d)
 
 /* ---- sending ---- */
 
-struct frame {
-    char text[1024];
-    size_t n;
-};
-
-static void add(struct frame *f, const char *name, const char *fmt, uint64_t value)
+void text_put(struct text *t, const char *fmt, ...)
 {
-    f->n += (size_t)snprintf(f->text + f->n, sizeof f->text - f->n, "%s:", name);
-    f->n += (size_t)snprintf(f->text + f->n, sizeof f->text - f->n, "%s%" PRIu64 "\n", fmt, value);
+    va_list ap;
+    va_start(ap, fmt);
+    t->n += (size_t)vsnprintf(t->text + t->n, sizeof t->text - t->n, fmt, ap);
+    va_end(ap);
+    SL_ASSERT(t->n < sizeof t->text);
 }
 
-static void add_flavour(struct frame *f, const struct uid *u)
+void text_put_uid(struct text *t, const struct uid *u)
 {
+    if (u->topic < SIM_TOPICS)
+        text_put(t, "destination:/topic/t.%u\n", u->topic);
+    else
+        text_put(t, "destination:/queue/q%u\n", u->topic - SIM_TOPICS);
     if (u->priority != MESSAGE_PRIORITY_DEFAULT)
-        add(f, "priority", "", u->priority);
+        text_put(t, "priority:%u\n", u->priority);
     if (u->delay_ms != 0)
-        add(f, "delay", "", u->delay_ms);
+        text_put(t, "delay:%u\n", u->delay_ms);
     if (u->expiry_ms != 0)
-        add(f, "expires", "", u->ends_at);
+        text_put(t, "expires:%" PRIu64 "\n", u->ends_at);
+    if (u->retain)
+        text_put(t, "retain:true\n");
+}
+
+void text_put_payload(struct world *w, struct text *t, uint32_t uid)
+{
+    char payload[512];
+    uid_payload(w, uid, payload, sizeof payload);
+    text_put(t, "\n%s", w->uids[uid].clear ? "" : payload);
+    t->n++; /* its NUL */
 }
 
 static void send_uid(struct device *d, uint32_t uid, uint32_t transaction)
 {
     struct world *w = d->w;
-    const struct uid *u = &w->uids[uid];
-    char payload[512];
-    struct frame f = { "SEND\n", 5 };
+    struct text t = { "SEND\n", 5 };
     uid_sent(w, uid);
-    uid_payload(w, uid, payload, sizeof payload);
-    if (u->topic < SIM_TOPICS)
-        add(&f, "destination", "/topic/t.", u->topic);
-    else
-        add(&f, "destination", "/queue/q", u->topic - SIM_TOPICS);
-    add_flavour(&f, u);
+    text_put_uid(&t, &w->uids[uid]);
     if (transaction != SIM_NO_UID) {
-        add(&f, "transaction", "x", transaction);
+        text_put(&t, "transaction:x%u\n", transaction);
     } else {
-        add(&f, "receipt", "", uid);
+        text_put(&t, "receipt:%u\n", uid);
         laws_expect(w, uid);
         d->receipts_owed++;
     }
-    f.n += (size_t)snprintf(f.text + f.n, sizeof f.text - f.n, "\n%s", payload);
-    send_text(d, f.text, f.n + 1);
+    text_put_payload(w, &t, uid);
+    send_text(d, t.text, t.n);
 }
 
 static uint32_t new_uid(const struct device *d)
@@ -94,6 +101,8 @@ static void transaction(struct device *d)
     if (d->client == NULL)
         return;
     d->receipts_owed += keep;
+    for (uint32_t i = 0; keep && i < 3; i++)
+        laws_expect(w, first + i);
     n = snprintf(frame, sizeof frame, keep ? "COMMIT\ntransaction:x%u\nreceipt:c%u\n\n" : "ABORT\ntransaction:x%u\n\n", first, first);
     send_text(d, frame, (size_t)n + 1);
 }

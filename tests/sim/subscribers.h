@@ -73,7 +73,7 @@ struct subscriber {
     struct subscription_of subs[SIM_FILTERS];
     struct asked asked[SIM_ASKED];
     struct slot slots[SIM_SLOTS];
-    struct { uint32_t connection, uid; } last[SIM_DEVICES][SIM_TOPICS][3]; /* law of order */
+    struct last_of { uint32_t connection; uint64_t offered; } last[SIM_PUBLISHERS][SIM_TOPICS][3]; /* law of order */
     struct sl_buf rx;
 };
 

@@ -1,7 +1,7 @@
 /* Fake workers: they ack, fail, give back, kill, answer twice, answer for
  * others, hang until their limit, and die. They keep the model of what may be
  * charged: only what was started. */
-#include "sim.h"
+#include "consumers.h"
 
 struct charge *charge_of(struct world *w, uint64_t id, uint32_t queue)
 {
@@ -35,11 +35,15 @@ static void on_deliver(void *arg, const struct hub_delivery *hd)
         .uid = uid_of(message_payload(hd->d->msg)),
         .attempt = hd->d->attempt,
         .last = hd->d->last,
+        .redelivered = hd->d->redelivered,
     };
-    laws_on_delivery(w, k, d);
+    for (uint32_t i = 0; i < SIM_CONSUMERS; i++)
+        consumer_tap(&w->consumers[i]); /* one may have had it in this very turn */
+    struct holder h = { .queue = k->queue, .n = k->n, .credit = k->prefetch, .has_last = k->n > 0 && k->held[0].attempt > 1 && k->held[0].last };
+    laws_on_delivery(w, &h, d);
+    world_trace(w, "to worker %u (q%u): u%08u attempt %u%s", (uint32_t)(k - w->workers), k->queue, d->uid, d->attempt, d->redelivered ? " again" : "");
     k->n++;
     start_more(w, k);
-    charge_of(w, d->id, k->queue)->live = true;
     w->counts[SIM_DELIVERIES]++;
     w->counts[SIM_REDELIVERIES] += hd->d->redelivered;
 }
@@ -69,18 +73,16 @@ static void forget(struct world *w, struct worker *k, uint32_t i)
     start_more(w, k);
 }
 
-/* A failed attempt: it may come again after its wait at the earliest, or it is
- * dead. */
-static void charge(struct world *w, struct worker *k, const struct delivery *d, const struct queue_answer *a)
+void charge_failed(struct world *w, uint32_t queue, const struct delivery *d, const struct queue_answer *a, bool sure)
 {
-    const struct queue_config *cfg = &w->queues[k->queue];
-    struct charge *c = charge_of(w, d->id, k->queue);
-    c->least++;
+    const struct queue_config *cfg = &w->queues[queue];
+    struct charge *c = charge_of(w, d->id, queue);
+    c->least += sure;
     c->most++;
     uint64_t wait_ms = (uint64_t)((double)cfg->retry_initial_ms * (1.0 - cfg->retry_jitter));
-    c->not_before = w->now.steady_ms + (a != NULL && a->has_delay ? a->delay_ms : wait_ms);
+    c->not_before = sure ? w->now.steady_ms + (a != NULL && a->has_delay ? a->delay_ms : wait_ms) : 0;
     if (c->most >= cfg->max_attempts || (a != NULL && a->verb == QUEUE_KILL))
-        w->uids[d->uid].died |= (uint8_t)(1u << k->queue);
+        w->uids[d->uid].died |= (uint8_t)(1u << queue);
 }
 
 /* The model of decisions 32 and 33. */
@@ -93,7 +95,7 @@ static void charge_held(struct world *w, struct worker *k, bool orderly)
         bool past = started && k->limit_ms != 0 && w->now.mono_ms >= d->started_ms + k->limit_ms;
         c->live = false;
         if (!orderly && (k->overdue ? past : started))
-            charge(w, k, d, NULL);
+            charge_failed(w, k->queue, d, NULL, true);
     }
 }
 
@@ -107,6 +109,7 @@ void worker_end(struct world *w, struct worker *k, bool orderly)
         .tail = sl_str("last words"),
     };
     charge_held(w, k, orderly);
+    world_trace(w, "worker %u (q%u) ends", (uint32_t)(k - w->workers), k->queue);
     hub_consumer_lost(w->hub, k->consumer, &loss);
     k->consumer = 0;
     k->n = 0;
@@ -121,13 +124,15 @@ static void answer(struct world *w, struct worker *k, uint32_t i, enum queue_ver
         a.verb.has_delay = true;
         a.verb.delay_ms = pick(w, 500);
     }
+    world_trace(w, "worker %u (q%u): u%08u answered with %u", (uint32_t)(k - w->workers), k->queue, d.uid, verb);
     if (hub_answer(w->hub, k->consumer, &a) != SL_OK)
         world_fail(w, "the answer to a live delivery of %016" PRIx64 " is called stale", d.id);
     if (verb == QUEUE_ACK) {
         w->uids[d.uid].worked[k->queue]++;
+        charge_of(w, d.id, k->queue)->acked_boot = w->boot;
         w->counts[SIM_WORKED]++;
     } else if (verb == QUEUE_RETRY || verb == QUEUE_KILL) {
-        charge(w, k, &d, &a.verb);
+        charge_failed(w, k->queue, &d, &a.verb, true);
     }
     forget(w, k, i);
 }
