@@ -65,6 +65,23 @@ class Lines:
             return [l[len(begins):] for l in self._lines if l.startswith(begins)]
 
 
+def npm_modules(folder):
+    """What the lock file in clients/FOLDER says, installed once into the build tree."""
+    place = pathlib.Path(os.environ["SLUICE_TOOLS"]) / folder  # never into the sources
+    lock = CLIENTS / folder / "package-lock.json"
+    mark = place / "installed-from"
+    if not mark.exists() or mark.read_bytes() != lock.read_bytes():
+        place.mkdir(parents=True, exist_ok=True)
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(CLIENTS / folder / name, place)
+        done = subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=place,
+                              capture_output=True, timeout=harness.PATIENCE * 4)
+        if done.returncode != 0:
+            raise AssertionError(f"npm cannot install {folder}:\n" + done.stderr.decode())
+        mark.write_bytes(lock.read_bytes())
+    return place / "node_modules"
+
+
 class Peer:
     """A connected client. `messages(n)` waits until n have come in all."""
 
@@ -145,23 +162,9 @@ class PahoPython(Driven):
 
 
 class MqttJs(Driven):
-    """Installed once into the build tree, exactly as the lock file says."""
-
     @staticmethod
     def installed():
-        place = pathlib.Path(os.environ["SLUICE_TOOLS"]) / "mqttjs"  # never into the sources
-        lock = CLIENTS / "mqttjs" / "package-lock.json"
-        mark = place / "installed-from"
-        if not mark.exists() or mark.read_bytes() != lock.read_bytes():
-            place.mkdir(parents=True, exist_ok=True)
-            for name in ("package.json", "package-lock.json"):
-                shutil.copy(CLIENTS / "mqttjs" / name, place)
-            done = subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=place,
-                                  capture_output=True, timeout=harness.PATIENCE * 4)
-            if done.returncode != 0:
-                raise AssertionError("MQTT.js cannot be installed by npm:\n" + done.stderr.decode())
-            mark.write_bytes(lock.read_bytes())
-        return place / "node_modules"
+        return npm_modules("mqttjs")
 
     def environment(self):
         return {"NODE_PATH": str(self.installed())}

@@ -74,6 +74,43 @@ class FullDisk(DiskCase):
         self.assertEqual(self.payloads(), set())
 
 
+    def taken(self):
+        """A STOMP consumer that holds a message, and has answered it and sent another in a transaction."""
+        self.start(harness.config({"work": {}, "done": {}}))
+        c = stomp_raw.Client(self.gw.stomp)
+        self.addCleanup(c.close)
+        c.put("/queue/work", b"in")
+        c.subscribe("/queue/work", ack="client-individual")
+        m = c.take()
+        c.begin("t")
+        c.put("/queue/done", b"out", transaction="t")
+        c.settle("ACK", m, {"transaction": "t"})
+        return c
+
+    def test_a_transaction_waits_whole_until_there_is_room(self):
+        c = self.taken()
+        self.fault("write:1:ENOSPC:0")
+        receipt = c.begin_to_ask("COMMIT", {"transaction": "t"})
+        self.gw.event("store_no_space")
+        self.assertRaises(TimeoutError, c.read, 0.3)
+        self.fault("")
+        c.answered(receipt)
+        c.disconnect()
+        self.assertEqual(self.gw.stop(), 0)
+        self.assertEqual(self.payloads(), {b"out"})
+
+    def test_a_transaction_for_which_there_never_was_room_is_not_done(self):
+        """Nor is half of it, when the gateway dies before."""
+        c = self.taken()
+        self.fault("write:1:ENOSPC:0")
+        c.begin_to_ask("COMMIT", {"transaction": "t"})
+        self.gw.event("store_no_space")
+        self.gw.kill()
+        self.gw.end()
+        self.fault("")
+        self.assertEqual(self.payloads(), {b"in"})
+
+
 class BrokenDisk(DiskCase):
     def broken(self, fault):
         gw = self.start()

@@ -1,6 +1,7 @@
 """`sluice pub` and `sluice sub` as people use them: against mosquitto, with TLS too, and against sluice itself.
 
-The server is mosquitto on a port of its own; what one of the two commands sends, the other, or paho-mqtt, sees.
+The server is mosquitto on a port of its own; what one of the two commands sends, the other, or paho-mqtt, sees. STOMP's other
+end is a few lines here that say what a server may say, and then sluice itself.
 """
 
 import base64
@@ -11,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import unittest
 
 import harness
@@ -176,7 +178,7 @@ class Messages(Cli):
 class Ends(Cli):
     def test_wrong_use_is_two_and_says_what(self):
         for words, said in ((["pub"], "topic"), (["pub", "t"], "payload"), (["pub", "t", "p", "-q", "3"], "--qos"),
-                            (["sub"], "filter"), (["sub", "a", "--stomp"], "STOMP"), (["sub", "a/#/b"], "a/#/b")):
+                            (["sub"], "filter"), (["sub", "a", "--stomp", "--tls"], "TLS"), (["sub", "a/#/b"], "a/#/b")):
             with self.subTest(words=words):
                 self.assertIn(said, self.run_cli(*words, status=2)[1])
 
@@ -296,6 +298,221 @@ class Tls(Cli):
                            f"cafile {mine}", "require_certificate true")
         self.pub("-q", 1, "--cafile", self.cert, "--cert", mine, "--key", my_key, "a", "x", port=port)
         self.pub("-q", 1, "--cafile", self.cert, "a", "x", port=port, status=1)
+
+
+class StompServer:
+    """One connection. `script(frame)` gives what is said to each frame: a list of frames as text, or None to hang up."""
+
+    def __init__(self, script, version="1.2", heart_beat="0,0"):
+        self.script, self.connected = script, f"CONNECTED\nversion:{version}\nheart-beat:{heart_beat}\n\n"
+        self.frames, self.beats, self.seen = [], 0, threading.Condition()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        self.peer, _ = self.listener.accept()
+        data = b""
+        with self.peer:
+            while chunk := self.peer.recv(65536):
+                data += chunk
+                while (end := data.find(b"\0")) >= 0:
+                    frame, data = data[:end], data[end + 1:]
+                    if self.on_frame(frame.lstrip(b"\n").decode()) is False:
+                        return
+                with self.seen:
+                    self.beats += data == b"\n"
+                    self.seen.notify_all()
+                data = data.lstrip(b"\n")
+
+    def on_frame(self, frame):
+        if frame.startswith("CONNECT\n"):
+            said = [self.connected]
+        else:
+            said = self.script(frame)
+        with self.seen:
+            self.frames.append(frame)
+            self.seen.notify_all()
+        if said is None:
+            return False
+        self.say(*said)
+
+    def say(self, *frames):
+        self.peer.sendall(b"".join(f.encode() + b"\0" for f in frames))
+
+    def wait(self, test, what):
+        with self.seen:
+            if not self.seen.wait_for(lambda: test(self), harness.PATIENCE):
+                raise AssertionError(f"{what}: {self.frames}")
+
+    def close(self):
+        self.listener.close()
+
+
+def header(frame, name):
+    for line in frame.partition("\n\n")[0].split("\n")[1:]:
+        key, _, value = line.partition(":")
+        if key == name:
+            return value
+    return None
+
+
+def receipt(frame):
+    """The answer that a willing server gives."""
+    wanted = header(frame, "receipt")
+    return [f"RECEIPT\nreceipt-id:{wanted}\n\n"] if wanted else []
+
+
+def message(n, text, more="ack:1-{n}\n"):
+    return f"MESSAGE\nsubscription:1\nmessage-id:m{n}\n{more.format(n=n)}destination:/queue/q\n\n{text}"
+
+
+class Stomp(harness.TestCase):
+    def stomp(self, script, **more):
+        server = StompServer(script, **more)
+        self.addCleanup(server.close)
+        return server
+
+    def start(self, server, *words, **more):
+        command = [harness.binary(), words[0], "--stomp", "-p", str(server.port), *map(str, words[1:])]
+        more = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
+        return self.child(subprocess.Popen(command, **more))
+
+    def run_cli(self, server, *words, status=0, data=None, **more):
+        process = self.start(server, *words, **({"stdin": subprocess.PIPE} if data is not None else {}), **more)
+        out, err = process.communicate(data, timeout=harness.PATIENCE)
+        self.assertEqual(process.returncode, status, err.decode())
+        return out, err.decode()
+
+    def test_pub_waits_for_every_receipt_and_leaves_in_order(self):
+        server = self.stomp(receipt)
+        self.run_cli(server, "pub", "-q", 1, "-C", 3, "a/b", "x")
+        self.assertEqual([f.partition("\n")[0] for f in server.frames], ["CONNECT"] + ["SEND"] * 3 + ["DISCONNECT"])
+        self.assertEqual(len({header(f, "receipt") for f in server.frames[1:]}), 4)
+
+    def test_pub_without_receipts_asks_for_one_at_the_end_alone(self):
+        server = self.stomp(receipt)
+        self.run_cli(server, "pub", "-l", "/queue/q", data=b"1\n2\n")
+        self.assertEqual([header(f, "receipt") is not None for f in server.frames], [False, False, False, True])
+
+    def test_an_error_is_one_and_its_message_and_body_are_told(self):
+        error = "ERROR\nmessage:no such queue\n\n> SEND\n> \x1b[2J"
+        for qos in (0, 1):
+            with self.subTest(qos=qos):
+                server = self.stomp(lambda frame: [error] if frame.startswith("SEND") else [])
+                _, err = self.run_cli(server, "pub", "-q", qos, "/queue/q", "x", status=1)
+                self.assertIn("no such queue\n> SEND\n> \\x1b[2J", err)
+
+    def test_a_receipt_that_never_comes_is_one(self):
+        server = self.stomp(lambda frame: None if frame.startswith("SEND") else [])
+        self.assertIn("connection was lost", self.run_cli(server, "pub", "-q", 1, "a", "x", status=1)[1])
+
+    def test_every_version_is_agreed_on_and_acknowledged_in_its_form(self):
+        for version, named in (("1.0", "message-id:m7"), ("1.1", "message-id:m7\nsubscription:1"), ("1.2", "id:1-7")):
+            with self.subTest(version=version):
+                server = self.stomp(lambda f: receipt(f) + [message(7, "hi")] if f.startswith("SUBSCRIBE") else receipt(f),
+                                    version=version)
+                out, _ = self.run_cli(server, "sub", "-V", version, "-C", 1, "/queue/q")
+                self.assertEqual(out, b"/queue/q hi\n")
+                self.assertEqual(header(server.frames[0], "accept-version"), version)
+                self.assertEqual(server.frames[2:3], [f"ACK\n{named}\n\n"])
+
+    def test_a_message_is_acknowledged_when_it_was_written_and_not_before(self):
+        big = "x" * 500_000
+        server = self.stomp(lambda f: receipt(f) + [message(1, "first"), message(2, big)] if f.startswith("SUBSCRIBE") else receipt(f),
+                            heart_beat="0,1000")
+        seen = self.start(server, "sub", "-k", "1", "/queue/q")
+        server.wait(lambda s: any(f.startswith("ACK") for f in s.frames), "the first ACK")
+        server.wait(lambda s: s.beats > 0, "a heart-beat, which goes when there is nothing else to say")
+        self.assertEqual([header(f, "id") for f in server.frames if f.startswith("ACK")], ["1-1"])
+        left = len("/queue/q first\n") + len(f"/queue/q {big}\n")
+        while left > 0:
+            left -= len(os.read(seen.stdout.fileno(), left))
+        server.wait(lambda s: s.frames[-1].startswith("ACK\nid:1-2\n"), "the second ACK")
+        seen.send_signal(signal.SIGTERM)
+        seen.communicate(timeout=harness.PATIENCE)
+        self.assertEqual(seen.returncode, 0)
+
+    def test_a_slow_reader_does_not_stop_the_heart_beats(self):
+        messages = [message(n, "x" * 100_000) for n in range(30)]
+        server = self.stomp(lambda f: receipt(f) + messages if f.startswith("SUBSCRIBE") else receipt(f), heart_beat="0,1000")
+        seen = self.start(server, "sub", "-k", "1", "/queue/q")
+        server.wait(lambda s: s.beats >= 2, "heart-beats")
+        seen.stdout.close()
+        self.assertEqual(seen.wait(harness.PATIENCE), 0)
+        seen.stderr.close()
+
+    def test_wait_prints_the_reply_that_comes_to_its_own_queue(self):
+        def serve(frame):
+            if not frame.startswith("SEND"):
+                return receipt(frame)
+            correlation = header(frame, "correlation-id")
+            replies = [f"MESSAGE\nsubscription:/temp-queue/result\nmessage-id:1\ndestination:/reply-queue/k/result\n"
+                       f"correlation-id:{c}\n\n{text}" for c, text in (("other", "not yours"), (correlation, "done"))]
+            return receipt(frame) + replies
+        server = self.stomp(serve)
+        out, _ = self.run_cli(server, "pub", "-q", 1, "--wait", "/queue/jobs", "work")
+        self.assertEqual(out, b"done\n")
+        self.assertEqual(header(server.frames[1], "reply-to"), "/temp-queue/result")
+
+    def test_a_silent_server_is_given_up(self):
+        server = self.stomp(lambda f: [], heart_beat="1000,0")
+        self.assertIn("silent", self.run_cli(server, "sub", "-k", "1", "a", status=1)[1])
+
+    def test_what_is_no_stomp_is_one(self):
+        server = self.stomp(lambda f: ["RUBBISH\n\n"])
+        self.assertIn("no STOMP", self.run_cli(server, "sub", "a", status=1)[1])
+
+
+class StompGateway(harness.TestCase):
+    """The same commands and the gateway they come with."""
+
+    def setUp(self):
+        super().setUp()
+        self.gw = self.gateway(harness.config()).start()
+
+    def run_cli(self, *words, status=0, **more):
+        done = subprocess.run([harness.binary(), words[0], "--stomp", "-p", str(self.gw.stomp), *map(str, words[1:])],
+                              capture_output=True, timeout=harness.PATIENCE, **more)
+        self.assertEqual(done.returncode, status, done.stderr)
+        return done
+
+    def subscriber(self, *words):
+        process = self.child(subprocess.Popen([harness.binary(), "sub", "--stomp", "-d", "-p", str(self.gw.stomp), *map(str, words)],
+                                              stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+        for line in process.stderr:
+            if b"subscribed to" in line:
+                return process
+        self.fail(f"no subscription: status {process.wait()}")
+
+    def test_topics_retained_messages_and_headers(self):
+        self.run_cli("pub", "-q", 1, "-r", "-H", "site=north:1", "--content-type", "text/plain", "kept/1", "old")
+        seen = self.subscriber("--json", "-C", 2, "kept/+")
+        self.run_cli("pub", "-q", 1, "kept/2", "new")
+        out, err = seen.communicate(timeout=harness.PATIENCE)
+        self.assertEqual(seen.returncode, 0, err)
+        old, new = map(json.loads, out.splitlines())
+        self.assertEqual((old["topic"], old["retain"], old["payload"], old["content_type"]), ("/topic/kept/1", True, "old", "text/plain"))
+        self.assertIn(["site", "north:1"], old["headers"])
+        self.assertEqual((new["topic"], new["retain"], new["payload"]), ("/topic/kept/2", False, "new"))
+
+    def test_a_queue_gives_what_was_asked_for_and_keeps_the_rest(self):
+        for n in range(3):
+            self.run_cli("pub", "-q", 1, "/queue/work", n)
+        for n in range(3):
+            self.assertEqual(self.run_cli("sub", "-C", 1, "-F", "%p", "/queue/work").stdout, b"%d\n" % n)
+
+    def test_a_refusal_quotes_the_frame(self):
+        for words in (("pub", "-q", 1, "/queue/none", "x"), ("sub", "/queue/none")):
+            self.assertIn(b"> destination:/queue/none", self.run_cli(*words, status=1).stderr)
+
+    def test_wait_gets_what_another_sends_to_its_reply_destination(self):
+        worker = self.subscriber("-C", 1, "-F", "%R %D", "jobs/#")
+        asking = self.child(subprocess.Popen([harness.binary(), "pub", "--stomp", "-p", str(self.gw.stomp), "-q", "1", "--wait", "jobs/1",
+                                              "work"], stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+        destination, correlation = worker.communicate(timeout=harness.PATIENCE)[0].decode().split()
+        self.run_cli("pub", "-q", 1, "--correlation", correlation, destination, "done")
+        self.assertEqual(asking.communicate(timeout=harness.PATIENCE)[0], b"done\n")
 
 
 class Gateway(harness.TestCase):
