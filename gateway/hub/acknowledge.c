@@ -16,9 +16,12 @@ static uint64_t records_made(const struct hub *h)
     return (uint64_t)open->base + open->n + (stuck == NULL ? 0 : stuck->n);
 }
 
+/* Of a store that broke nobody knows what it has written; whoever waits for it is refused. */
 bool settles_pending(const struct hub_client *c)
 {
-    return c->stomp != NULL && c->stomp->settled_in != 0 && !hub_batch_stored(c->h, c->stomp->settled_in);
+    if (c->stomp == NULL || c->stomp->settled_in == 0)
+        return false;
+    return c->h->commit.health == HUB_BROKEN || !hub_batch_stored(c->h, c->stomp->settled_in);
 }
 
 /* A batch leaves after all that is older, so the open one has the last word. */

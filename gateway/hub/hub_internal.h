@@ -414,7 +414,7 @@ void on_acknowledge(struct hub_client *c, uint32_t token, const struct proto_ack
 struct queue_answer answer_verb(const struct proto_acknowledge *p);
 /* The deliveries that it answers, oldest first: *from starts at 0; 0 at the end. */
 uint64_t answered_next(const struct client_consumer *cc, const struct proto_acknowledge *p, uint64_t *from);
-/* Something that this client's answers have recorded is not stored yet. */
+/* Something that this client's answers have recorded is not stored yet, or never will be. */
 bool settles_pending(const struct hub_client *c);
 /* Answered when all that this client's answers have recorded so far is stored. */
 void answer_after_settles(struct hub_client *c, uint32_t token);

@@ -314,6 +314,28 @@ static void a_broken_store_gives_no_receipt(void **state)
     kit_close(&k);
 }
 
+/* Its batch is gone, and not because it was stored. */
+static void what_a_broken_store_lost_has_no_receipt_later(void **state)
+{
+    (void)state;
+    static const char *const later[] = {
+        "ACK\nid:1-1\nreceipt:r\n\n", /* over */
+        "NACK\nid:1-2\nextend:1s\nreceipt:r\n\n",
+        "DISCONNECT\nreceipt:r\n\n",
+    };
+    for (size_t i = 0; i < SL_COUNT(later); i++) {
+        struct kit k = { 0 };
+        start(&k);
+        struct kit_client *c = consumer(&k, "/queue/jobs", "client-individual", 2);
+        stomp_answer(c, "ACK", "1-1", NULL);
+        kit_commit(&k, SL_EIO);
+        kit_frame(c, later[i]);
+        kit_turn(&k);
+        assert_string_equal(stomp_log(c), "ERROR message=store unavailable receipt-id=r\nclosed\n");
+        kit_close(&k);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -332,6 +354,7 @@ int main(void)
         cmocka_unit_test(a_receipt_waits_for_nothing_when_nothing_is_recorded),
         cmocka_unit_test(a_receipt_waits_for_earlier_answers_that_asked_for_none),
         cmocka_unit_test(a_broken_store_gives_no_receipt),
+        cmocka_unit_test(what_a_broken_store_lost_has_no_receipt_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
