@@ -143,18 +143,20 @@ static void once(const struct subscriber *s, const struct came *c, struct uid *u
 }
 
 /* The same member may get it again, as with any QoS 1; so may another one after a
- * crash: that the first had it was not stored when it was sent. */
+ * crash: that the first had it was not stored when it was sent. Which QoS the other
+ * one has asked for makes no difference when the first had it with QoS 1. */
 static void to_one_member(const struct subscriber *s, const struct came *c, struct uid *u)
 {
     const struct world *w = s->w;
     uint32_t before = u->group_got[c->group];
-    bool same = before == s->number + 1;
-    bool excused = c->qos < 2 && (same || u->group_boot[c->group] != w->boot);
+    bool same = before == s->number + 1, crashed = u->group_boot[c->group] != w->boot;
+    bool excused = (c->qos < 2 && (same || crashed)) || (u->group_qos[c->group] < 2 && crashed);
     bool again = before != 0 && !excused && !u->sent_again;
     if (again && u->sent_step > w->group_changed[c->group])
         world_fail(w, "u%08u comes to subscriber %u and to %u, members of shared subscription g%u", c->uid, before - 1, s->number, c->group);
     u->group_got[c->group] = (uint8_t)(s->number + 1);
     u->group_boot[c->group] = w->boot;
+    u->group_qos[c->group] = c->qos;
 }
 
 void laws_on_arrival(struct world *w, struct subscriber *s, const struct came *c)

@@ -51,6 +51,7 @@ struct uid {
     uint8_t refused;    /* bit per subscriber that did not want it */
     uint8_t group_got[SIM_GROUPS]; /* the member that got it last, from 1; 0: none yet */
     uint64_t group_boot[SIM_GROUPS]; /* when that was */
+    uint8_t group_qos[SIM_GROUPS]; /* and how */
     uint8_t waits[SIM_SUBSCRIBERS]; /* copies on the disk */
     uint32_t device, connection; /* whose it is; 0: order means nothing for it */
     uint64_t offered;   /* its place in the order of all that was sent outside transactions or committed */
