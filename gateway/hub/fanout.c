@@ -172,6 +172,8 @@ bool pass_on(struct hub *h, struct session *s, const struct outbox_entry *e, boo
         if (place == UINT32_MAX)
             continue;
         (void)give_to(h, e->msg, g, place, e->recorded ? BODY_STORED : BODY_LOOSE);
+        if (e->msg->ticket != MESSAGE_NO_TICKET)
+            ticket_await_batch(h, e->msg->ticket); /* its publisher: what it became is in a later batch */
         h->counters.deliveries_passed_on++;
         return true;
     }

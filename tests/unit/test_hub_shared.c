@@ -241,6 +241,32 @@ static void what_was_not_stored_is_stored_when_a_persistent_member_gets_it(void 
     kit_close(&k);
 }
 
+/* The batch with the message is refused, and written when its copy is in the next one. */
+static void what_is_passed_on_is_stored_before_its_publisher_is_answered(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    kit_open(&k);
+    struct kit_client *from = kit_publisher(&k), *a = member(&k, "a", 60, 1, 1);
+    kit_publish(from, 1, 1, "t/1");
+    kit_settle(&k);
+    assert_string_equal(kit_log(from), "PUBACK 1 0x00\n");
+    kit_publish(from, 1, 2, "t/1"); /* waits for a */
+    struct batch *refused = k.pending;
+    kit_commit(&k, SL_ENOSPC);
+    kit_subscribe(kit_mqtt(&k, true, "b", 60), "$share/g/t/#", 1);
+    kit_lose(a);
+    kit_pass(&k, 300);
+    while (k.pending != NULL && k.pending != refused)
+        kit_commit(&k, SL_OK);
+    kit_commit(&k, SL_OK);
+    assert_int_equal(hub_counters(k.h)->deliveries_passed_on, 1);
+    assert_string_equal(kit_log(from), "");
+    kit_settle(&k);
+    assert_string_equal(kit_log(from), "PUBACK 2 0x00\n");
+    kit_close(&k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -255,6 +281,7 @@ int main(void)
         cmocka_unit_test(what_waits_for_a_member_that_leaves_goes_to_one_that_is_there),
         cmocka_unit_test(what_is_passed_on_between_persistent_sessions_is_recorded_so),
         cmocka_unit_test(what_was_not_stored_is_stored_when_a_persistent_member_gets_it),
+        cmocka_unit_test(what_is_passed_on_is_stored_before_its_publisher_is_answered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
