@@ -142,3 +142,9 @@ uint32_t queue_lease_holder(const struct queue *q, uint64_t lease)
     const struct lease *l = lease_find(q, lease);
     return l == NULL ? 0 : l->consumer;
 }
+
+const struct message *queue_lease_message(const struct queue *q, uint64_t lease)
+{
+    const struct lease *l = lease_find(q, lease);
+    return l == NULL ? NULL : entry_at(q, l->entry)->msg;
+}

@@ -96,9 +96,12 @@ static void check_consumer(const struct queue *q, struct tally *t, const struct 
 {
     check_leases(q, t, c);
     SL_ASSERT(c->started <= c->cfg.concurrency);
-    SL_ASSERT(c->losing || c->started == c->cfg.concurrency || c->first_waiting == 0);
+    SL_ASSERT(c->losing || c->started + c->late >= c->cfg.concurrency || c->first_waiting == 0);
+    SL_ASSERT((c->late > 0) == (c->patience_ms != UINT64_MAX));
     SL_ASSERT(c->unanswered <= c->cfg.prefetch && c->credit <= c->cfg.prefetch);
-    SL_ASSERT(!c->solo || c->unanswered == 1);
+    SL_ASSERT(!c->sealed || c->unanswered == 1 || c->late > 0 || (is_batching(c) && c->unanswered > 1));
+    SL_ASSERT(c->sealed || c->late == 0);
+    SL_ASSERT(!c->collecting || (is_batching(c) && q->collecting == c->slot));
     if (c->slot == q->answered)
         return; /* its new credit is found before the next dispatch */
     bool open = !consumer_is_closed(c) && consumer_has_room(c);
@@ -125,6 +128,21 @@ static void check_consumers(const struct queue *q, struct tally *t)
     SL_ASSERT(reserved_is_there);
 }
 
+static void check_aside(const struct queue *q, struct tally *t)
+{
+    const struct key_line *line;
+    size_t pos = 0, lines = 0;
+    uint64_t leased = 0;
+    while ((line = sl_idmap_next(&q->keys, &pos)) != NULL) {
+        check_list(q, t, &line->aside, PLACE_ASIDE, QUEUE_READY);
+        for (uint32_t i = line->aside.head; i != 0; i = entry_at(q, i)->next)
+            SL_ASSERT(entry_at(q, i)->pos == line->self);
+        leased += line->leased;
+        lines++;
+    }
+    SL_ASSERT(lines == q->key_lines.used && leased <= q->count[QUEUE_LEASED]);
+}
+
 static void check_counters(const struct queue *q, const struct tally *t)
 {
     const struct queue_counters *c = &q->counters;
@@ -142,6 +160,7 @@ void queue_check(const struct queue *q)
     check_heap(q, &t, &q->delayed, PLACE_DELAYED, QUEUE_DELAYED);
     check_heap(q, &t, &q->deferred, PLACE_DEFERRED, QUEUE_DELAYED);
     check_list(q, &t, &q->dead, PLACE_DEAD, QUEUE_DEAD);
+    check_aside(q, &t);
     check_consumers(q, &t);
     for (uint32_t s = 0; s < QUEUE_NSTATES; s++)
         SL_ASSERT(t.count[s] == q->count[s]);

@@ -36,7 +36,7 @@ bool consumer_has_room(const struct consumer *c)
 
 bool consumer_is_closed(const struct consumer *c)
 {
-    return c->stopped || c->losing || c->solo || c->paused;
+    return c->stopped || c->losing || c->sealed || c->paused;
 }
 
 uint64_t consumer_rank(const struct consumer *c)
@@ -208,13 +208,19 @@ static void lease_unlink(struct queue *q, struct consumer *c, struct lease *l)
     q->free_lease = slot;
 }
 
-static void start_waiting(struct queue *q, struct consumer *c, const struct sl_now *now)
+/* Who is late still works on what was taken from it. */
+static inline void start_waiting(struct queue *q, struct consumer *c, const struct sl_now *now)
 {
-    while (c->first_waiting != 0 && c->started < c->cfg.concurrency) {
+    while (c->first_waiting != 0 && c->started + c->late < c->cfg.concurrency) {
         struct lease *next = &q->leases[c->first_waiting];
         c->first_waiting = next->next;
         lease_start(q, c, next, now);
     }
+}
+
+void consumer_start_waiting(struct queue *q, struct consumer *c, const struct sl_now *now)
+{
+    start_waiting(q, c, now);
 }
 
 /* Answers mostly come in the order of deliveries: what the next one needs, and of
@@ -230,14 +236,23 @@ static void look_ahead(const struct queue *q, const struct lease *l)
     SL_PREFETCH(entry_at(q, q->leases[next->next].entry));
 }
 
+/* A last attempt is one message, a batch all of its own. */
+void consumer_unseal(struct consumer *c)
+{
+    c->sealed = c->late > 0 || (is_batching(c) && c->unanswered > 0);
+}
+
 void consumer_end_lease(struct queue *q, struct lease *l, bool measure, const struct sl_now *now)
 {
     struct consumer *c = consumer_at(q, l->consumer);
     look_ahead(q, l);
+    if (SL_UNLIKELY(q->restrained) && keys_limited(q))
+        key_freed(q, entry_at(q, l->entry));
     if (measure)
         sample_add(q, c, l, now);
     lease_unlink(q, c, l);
-    c->solo = false;
+    if (SL_UNLIKELY(c->sealed))
+        consumer_unseal(c);
     /* When a consumer is lost, what had not started by then must not be charged. */
     if (!c->losing)
         start_waiting(q, c, now);
@@ -259,9 +274,9 @@ void consumer_watch(struct queue *q, struct consumer *c, uint64_t limit_ms)
         sl_timer_set(&q->timers, &c->timer, limit_ms);
 }
 
-static uint64_t earliest_limit(const struct queue *q, const struct consumer *c)
+uint64_t consumer_due(const struct queue *q, const struct consumer *c)
 {
-    uint64_t earliest = UINT64_MAX;
+    uint64_t earliest = c->first_waiting != 0 ? c->patience_ms : UINT64_MAX;
     for (uint32_t slot = c->first; slot != c->first_waiting; slot = q->leases[slot].next) {
         if (q->leases[slot].limit_ms < earliest)
             earliest = q->leases[slot].limit_ms;
@@ -273,18 +288,22 @@ bool queue_overdue(struct queue *q, const struct sl_now *now, uint32_t *consumer
                    void **consumer_arg)
 {
     q->seen = *now;
+    if (q->wake_ms <= now->mono_ms)
+        q->wake_ms = UINT64_MAX; /* it has woken somebody */
     struct sl_timer *t;
     while ((t = sl_timers_pop_due(&q->timers, now->mono_ms)) != NULL) {
         struct consumer *c = SL_CONTAINER(t, struct consumer, timer);
-        uint64_t at_ms = earliest_limit(q, c);
+        uint64_t at_ms = consumer_due(q, c);
         if (at_ms > now->mono_ms) {
             if (at_ms != UINT64_MAX)
                 consumer_watch(q, c, at_ms);
             continue;
         }
-        c->told = true;
-        c->stopped = true;
-        consumer_update(q, c);
+        if (!c->cfg.lives_on) {
+            c->told = true;
+            c->stopped = true;
+            consumer_update(q, c);
+        }
         *consumer = c->slot;
         *consumer_arg = c->cfg.arg;
         return true;
@@ -292,16 +311,28 @@ bool queue_overdue(struct queue *q, const struct sl_now *now, uint32_t *consumer
     return false;
 }
 
+static void lease_extend(struct queue *q, struct consumer *c, struct lease *l, uint64_t limit_ms)
+{
+    /* One that waits for its start gets its full time then; without a limit there is nothing to move. */
+    if (!l->started || l->limit_ms == UINT64_MAX)
+        return;
+    l->limit_ms = limit_ms;
+    consumer_watch(q, c, limit_ms);
+}
+
 int queue_extend(struct queue *q, uint64_t lease, uint64_t ms, const struct sl_now *now)
 {
     struct lease *l = lease_find(q, lease);
     if (l == NULL)
         return SL_ESTATE;
-    /* One that waits for its start gets its full time then; without a limit there is nothing to move. */
-    if (!l->started || l->limit_ms == UINT64_MAX)
+    struct consumer *c = consumer_at(q, l->consumer);
+    uint64_t limit_ms = add_capped(now->mono_ms, ms);
+    if (!is_batching(c)) {
+        lease_extend(q, c, l, limit_ms);
         return SL_OK;
-    l->limit_ms = add_capped(now->mono_ms, ms);
-    consumer_watch(q, consumer_at(q, l->consumer), l->limit_ms);
+    }
+    for (uint32_t slot = c->first; slot != 0; slot = q->leases[slot].next)
+        lease_extend(q, c, &q->leases[slot], limit_ms); /* a batch has one clock */
     return SL_OK;
 }
 
@@ -311,7 +342,11 @@ uint32_t queue_consumer_add(struct queue *q, const struct queue_consumer_config 
 {
     uint32_t slot = sl_slab_take(&q->consumers);
     struct consumer *c = sl_slab_at(&q->consumers, slot);
-    *c = (struct consumer){.slot = slot, .cfg = *cfg, .next = q->first_consumer};
+    *c = (struct consumer){.slot = slot, .cfg = *cfg, .next = q->first_consumer, .patience_ms = UINT64_MAX};
+    if (is_batching(c))
+        c->cfg.concurrency = c->cfg.prefetch = c->cfg.batch_max;
+    c->cfg.fixed_credit = c->cfg.fixed_credit || is_batching(c);
+    restraint_count(q, is_restrained(c));
     if (c->cfg.concurrency == 0)
         c->cfg.concurrency = 1;
     if (c->cfg.prefetch == 0)
@@ -359,6 +394,9 @@ static void consumer_free(struct queue *q, struct consumer *c)
     uint32_t slot = c->slot;
     if (q->answered == slot)
         q->answered = 0;
+    if (q->collecting == slot)
+        q->collecting = 0;
+    restraint_count(q, -(int)is_restrained(c));
     c->slot = 0;
     sl_slab_give(&q->consumers, slot);
 }
@@ -379,6 +417,8 @@ static void lose_one(struct queue *q, struct lease *l, const struct queue_loss *
     uint32_t entry = l->entry;
     bool charged = is_charged(l, loss, now);
     bool killed = loss->timeout && l->started && !charged;
+    if (charged && is_batching(consumer_at(q, l->consumer)))
+        entry_at(q, entry)->flags |= ENTRY_SINGLE; /* which of them it was is found out one by one */
     consumer_end_lease(q, l, false, now);
     if (!charged) {
         entry_return(q, entry, killed ? QUEUE_CAUSE_WORKER_KILLED : QUEUE_CAUSE_NONE, out);

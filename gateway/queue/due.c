@@ -64,7 +64,7 @@ static uint64_t sooner(uint64_t a, uint64_t b)
 
 uint64_t queue_deadline(const struct queue *q)
 {
-    uint64_t at_ms = sl_timers_next(&q->timers);
+    uint64_t at_ms = sooner(sl_timers_next(&q->timers), q->wake_ms);
     if (q->delayed.n > 0)
         at_ms = sooner(at_ms, mono_of(q, sl_heap_top(&q->delayed)->key, q->seen.steady_ms));
     if (q->deferred.n > 0)

@@ -10,6 +10,7 @@
 #include <assert.h>
 
 #include "core/heap.h"
+#include "core/map.h"
 #include "core/rng.h"
 #include "core/slab.h"
 #include "core/timers.h"
@@ -24,6 +25,7 @@ enum place {
     PLACE_FIFO,     /* READY, never delivered */
     PLACE_RETURNED, /* READY, came back: by id */
     PLACE_ALONE,    /* READY, the next attempt is the last: by id */
+    PLACE_ASIDE,    /* READY, of its key are as many leased as may be */
     PLACE_LEASED,
     PLACE_DELAYED,  /* by due time in steady time */
     PLACE_DEFERRED, /* DELAYED by an absolute time: by due time in wall time */
@@ -35,6 +37,8 @@ enum entry_flag {
     ENTRY_WANTED = 2,      /* its body has been asked for */
     ENTRY_REDELIVERED = 4, /* it may have been delivered before */
     ENTRY_STALE = 8,       /* restored when it had already expired */
+    ENTRY_CALLED = 32,     /* it stood aside: when it leaves unleased, the next of its key must be called */
+    ENTRY_SINGLE = 16,     /* it was in a batch whose worker was lost: it goes out by itself */
 };
 
 /* `id` is 0 in a record that is free. It must not come first: the slab writes
@@ -87,11 +91,14 @@ struct consumer {
     struct queue_consumer_config cfg;
     uint32_t first, last, first_waiting;
     uint32_t unanswered, started;
+    uint32_t late; /* taken from it by queue_expire and not answered since */
+    uint64_t patience_ms; /* while it is late: when what waits in it goes back; else UINT64_MAX */
     uint32_t credit;
     uint64_t unanswered_bytes;
     uint32_t open_at; /* 1-based place in queue.open, 0: it has no credit */
     bool stopped, losing, told, paused;
-    bool solo; /* holds a last attempt: nothing may join it */
+    bool sealed; /* nothing may join what it holds: a last attempt, a whole batch, what is late */
+    bool collecting; /* its batch is being filled */
     bool measured;
     double service_us; /* per message, from start to answer */
     /* Answers that arrive in one turn are one sample, counted at consumer_settle(). */
@@ -107,6 +114,22 @@ struct consumer {
 struct open_consumer {
     uint64_t rank; /* more is better */
     uint32_t slot;
+};
+
+/* Messages per second, as a schedule: the next one is due at `due_ns`, or as much
+ * earlier as a burst allows. */
+struct rate_limit {
+    uint64_t cost_ns; /* per message; 0: no limit */
+    uint64_t due_ns;
+};
+
+/* Of one key: what is leased, and what waits for that to end. */
+struct key_line {
+    uint32_t unused_when_free; /* the slab writes there */
+    uint32_t self;
+    uint64_t hash;
+    uint64_t leased;
+    struct list aside;
 };
 
 struct queue {
@@ -135,6 +158,20 @@ struct queue {
     uint32_t first_consumer;
     struct open_consumer *open;
     uint32_t n_open, cap_open, cursor;
+    bool restrained;       /* some consumers get batches or have a rate, or keys are limited */
+    uint32_t n_restrained; /* those consumers */
+    uint32_t collecting;   /* whose batch is being filled; 0: nobody's */
+    bool filling;          /* something is ready since filling_ms that is in no batch */
+    uint64_t filling_ms;
+    uint64_t wake_ms;      /* something that is ready could be leased then: a batch, a rate */
+    uint64_t ready_since_ms; /* the bands were empty before */
+    struct rate_limit *limits; /* by handle, from 1 */
+    uint32_t n_limits;
+    struct queue_key_limit key_limit;
+    char *key_header; /* its own copy */
+    struct sl_slab key_lines; /* those that have something leased, or aside */
+    struct sl_idmap keys;     /* the same, by hash */
+    bool call_all;            /* of some key nobody was called */
     uint32_t answered; /* the consumer that answered last and is not counted as open yet; 0: none */
     uint32_t reserved; /* gets nothing, so that it becomes idle for a last attempt */
     struct sl_timers timers;
@@ -186,6 +223,9 @@ void place_held(struct queue *q, uint32_t i);
 void place_due(struct queue *q, uint32_t i, uint64_t due_ms, bool absolute);
 void place_dead(struct queue *q, uint32_t i, uint64_t died_ms);
 void place_leased(struct queue_entry *e, uint32_t lease_slot);
+/* By age, as far as its neighbours tell. */
+void place_aside(struct queue *q, struct key_line *line, uint32_t i);
+void list_remove(struct queue *q, struct list *l, struct queue_entry *e);
 uint64_t entry_due(const struct queue *q, const struct queue_entry *e);
 bool entry_is_last_attempt(const struct queue *q, const struct queue_entry *e);
 
@@ -232,8 +272,56 @@ static inline struct lease *lease_find(const struct queue *q, uint64_t id)
 
 /* Ends a lease, measured as service when `measure`; the next one is started. */
 void consumer_end_lease(struct queue *q, struct lease *l, bool measure, const struct sl_now *now);
+/* Something that it held is over. */
+void consumer_unseal(struct consumer *c);
+/* There is room to start what waits in it. */
+void consumer_start_waiting(struct queue *q, struct consumer *c, const struct sl_now *now);
+/* When its first matter is due; UINT64_MAX: never. */
+uint64_t consumer_due(const struct queue *q, const struct consumer *c);
 /* Its limit moved: the timer must not be later. */
 void consumer_watch(struct queue *q, struct consumer *c, uint64_t limit_ms);
+
+/* ---- restraint.c ---- */
+
+static inline bool is_batching(const struct consumer *c)
+{
+    return c->cfg.batch_max > 1;
+}
+
+static inline bool is_restrained(const struct consumer *c)
+{
+    return is_batching(c) || c->cfg.limit != 0;
+}
+
+/* Whether this consumer may have a message now, as far as batches and rates go;
+ * if not, q->wake_ms tells when. `at_once`: it does not wait for its batch to fill. */
+bool restraint_allows(struct queue *q, const struct consumer *c, bool at_once, const struct sl_now *now);
+/* It has had this one. */
+void restraint_took(struct queue *q, struct consumer *c, const struct queue_entry *e, const struct sl_now *now);
+/* One more, or one less, of such consumers; 0: the limit of keys has changed. */
+void restraint_count(struct queue *q, int change);
+/* Before each dispatch. */
+void restraint_look(struct queue *q, const struct sl_now *now);
+
+/* ---- keys.c ---- */
+
+static inline bool keys_limited(const struct queue *q)
+{
+    return q->key_limit.max > 0;
+}
+
+/* Of its key are as many leased as may be: it was put aside. */
+bool key_set_aside(struct queue *q, uint32_t i);
+void key_leased(struct queue *q, struct queue_entry *e);
+/* Its lease ends: the next one of its key may go. */
+void key_freed(struct queue *q, const struct queue_entry *e);
+/* One that was called has left without a lease. */
+void key_left(struct queue *q, const struct queue_entry *e);
+/* Of keys of which nothing is leased. */
+void keys_call_all(struct queue *q);
+/* One that stands aside leaves. */
+void key_unplace(struct queue *q, struct queue_entry *e);
+void keys_fini(struct queue *q);
 
 /* ---- answers.c ---- */
 

@@ -126,6 +126,8 @@ void entry_leave(struct queue *q, uint32_t i, enum queue_exit exit, struct queue
     };
     if (e->place != PLACE_LEASED)
         unplace(q, e);
+    if (e->flags & ENTRY_CALLED)
+        key_left(q, e);
     count_out(q, e);
     count_exit(q, exit);
     if (e->msg != NULL)
@@ -136,7 +138,7 @@ void entry_leave(struct queue *q, uint32_t i, enum queue_exit exit, struct queue
 
 /* ---- lists ---- */
 
-static void list_append(struct queue *q, struct list *l, uint32_t i)
+static SL_ALWAYS_INLINE void list_append(struct queue *q, struct list *l, uint32_t i)
 {
     struct queue_entry *e = entry_at(q, i);
     e->prev = l->tail;
@@ -148,7 +150,7 @@ static void list_append(struct queue *q, struct list *l, uint32_t i)
     l->tail = i;
 }
 
-static void list_remove(struct queue *q, struct list *l, struct queue_entry *e)
+void list_remove(struct queue *q, struct list *l, struct queue_entry *e)
 {
     if (e->prev != 0)
         entry_at(q, e->prev)->next = e->next;
@@ -160,6 +162,15 @@ static void list_remove(struct queue *q, struct list *l, struct queue_entry *e)
         l->tail = e->prev;
     e->prev = 0;
     e->next = 0;
+}
+
+static void list_prepend(struct queue *q, struct list *l, uint32_t i)
+{
+    struct queue_entry *e = entry_at(q, i);
+    e->prev = 0;
+    e->next = l->head;
+    entry_at(q, l->head)->prev = i;
+    l->head = i;
 }
 
 /* ---- bands ---- */
@@ -175,6 +186,8 @@ uint32_t band_first(const struct queue *q, const struct band *b)
 
 static void band_enter(struct queue *q, struct queue_entry *e, enum place p)
 {
+    if (q->droppable == 0)
+        q->ready_since_ms = q->seen.mono_ms;
     uint16_t bit = (uint16_t)BIT(e->priority);
     if (p == PLACE_ALONE)
         q->alone_bands |= bit;
@@ -223,6 +236,9 @@ void unplace(struct queue *q, struct queue_entry *e)
         break;
     case PLACE_DEFERRED:
         sl_heap_remove(&q->deferred, e->pos);
+        break;
+    case PLACE_ASIDE:
+        key_unplace(q, e);
         break;
     case PLACE_LEASED:
     case PLACE_NONE:
@@ -275,4 +291,16 @@ void place_leased(struct queue_entry *e, uint32_t lease_slot)
     e->place = PLACE_LEASED;
     e->pos = lease_slot;
     e->avoid = 0;
+}
+
+void place_aside(struct queue *q, struct key_line *line, uint32_t i)
+{
+    struct queue_entry *e = entry_at(q, i);
+    uint32_t head = line->aside.head;
+    if (head != 0 && e->id < entry_at(q, head)->id)
+        list_prepend(q, &line->aside, i);
+    else
+        list_append(q, &line->aside, i);
+    e->place = PLACE_ASIDE;
+    e->pos = line->self;
 }

@@ -34,6 +34,8 @@ struct queue *queue_new(const struct queue_config *cfg, uint64_t seed)
     sl_rng_seed(&q->rng, seed);
     sl_slab_init(&q->entries, sizeof(struct queue_entry));
     sl_slab_init(&q->consumers, sizeof(struct consumer));
+    sl_slab_init(&q->key_lines, sizeof(struct key_line));
+    q->wake_ms = UINT64_MAX;
     for (uint32_t p = 0; p < PRIORITIES; p++) {
         sl_heap_init(&q->bands[p].returned, on_moved, q);
         sl_heap_init(&q->bands[p].alone, on_moved, q);
@@ -65,6 +67,15 @@ static void drop_heap(struct queue *q, struct sl_heap *h)
     sl_heap_fini(h);
 }
 
+static void drop_aside(struct queue *q)
+{
+    const struct key_line *line;
+    size_t pos = 0;
+    while ((line = sl_idmap_next(&q->keys, &pos)) != NULL)
+        drop_list(q, &line->aside);
+    keys_fini(q);
+}
+
 static void drop_leases(struct queue *q)
 {
     for (uint32_t slot = 1; slot < q->n_leases; slot++) {
@@ -87,7 +98,9 @@ void queue_free(struct queue *q)
     drop_list(q, &q->dead);
     drop_heap(q, &q->delayed);
     drop_heap(q, &q->deferred);
+    drop_aside(q);
     drop_leases(q);
+    sl_free(q->limits);
     sl_timers_fini(&q->timers);
     sl_slab_fini(&q->entries);
     sl_slab_fini(&q->consumers);
@@ -123,4 +136,27 @@ void queue_depth(const struct queue *q, struct queue_depth *out)
     *out = (struct queue_depth){.bytes = q->bytes, .dead_bytes = q->dead_bytes};
     memcpy(out->count, q->count, sizeof out->count);
     out->memory = q->body_bytes + (uint64_t)q->entries.used * sizeof(struct queue_entry) + heaps_bytes(q);
+    out->memory += (uint64_t)q->key_lines.used * (sizeof(struct key_line) + sizeof(struct sl_idmap_slot));
+}
+
+/* One that was never delivered is ready since it came in, or since its time came. */
+static uint64_t fresh_ms(const struct message *m, const struct sl_now *now)
+{
+    uint64_t accepted = message_accepted_at(m), due = message_deliver_at(m);
+    uint64_t since = due > accepted ? due : accepted;
+    return since < now->wall_ms ? now->wall_ms - since : 0;
+}
+
+void queue_pressure(const struct queue *q, const struct sl_now *now, struct queue_pressure *out)
+{
+    *out = (struct queue_pressure){ .ready = q->droppable };
+    if (q->droppable == 0)
+        return;
+    /* As long as the bands have not been empty; of a message it is less. */
+    out->oldest_ms = now->mono_ms - q->ready_since_ms;
+    uint16_t bands = q->ready_bands | q->alone_bands;
+    const struct list *fifo = &q->bands[top_band(bands)].fifo;
+    const struct message *m = fifo->head == 0 ? NULL : entry_at(q, fifo->head)->msg;
+    if (m != NULL && fresh_ms(m, now) < out->oldest_ms)
+        out->oldest_ms = fresh_ms(m, now);
 }

@@ -148,6 +148,13 @@ struct queue_consumer_config {
     uint32_t concurrency;   /* the first n unanswered are started */
     bool fixed_credit;      /* it always has all of its prefetch: it may answer only when it has several */
     uint64_t time_limit_ms; /* of a started delivery; 0: none */
+    bool lives_on;          /* nobody ends it when it is late: queue_expire */
+    /* 2 and more: it gets so many at once, and more only when it has answered all.
+     * Fewer when the first has waited for batch_wait_ms. Taking starts: prefetch
+     * and concurrency are then batch_max, and the whole has one clock. */
+    uint32_t batch_max;
+    uint64_t batch_wait_ms;
+    uint32_t limit;         /* queue_limit_add, shared with others; 0: none */
     void *arg;              /* the caller's, given back with each delivery */
 };
 
@@ -186,6 +193,7 @@ struct queue_delivery {
     uint32_t attempt; /* 1-based */
     bool redelivered;
     bool last;           /* the last allowed attempt */
+    bool in_batch;       /* more of its batch may follow, until another consumer gets something or queue_batch_end */
     struct message *msg; /* borrowed until the lease ends */
 };
 
@@ -230,8 +238,39 @@ SL_CHECK int queue_answer(struct queue *q, uint64_t lease, const struct queue_an
 /* One delivery goes back at once, uncharged; SL_ESTATE as above. `seen`: somebody may have
  * had it, so that it is a redelivery when it comes again. */
 SL_CHECK int queue_give_back(struct queue *q, uint64_t lease, bool seen, const struct sl_now *now, struct queue_change *out);
+/* The batch that dispatch is filling goes as it is. To be called when queue_dispatch
+ * had no more to deliver. */
+void queue_batch_end(struct queue *q);
+
+/* ---- limits ---- */
+
+/* How many messages per second its consumers get together; 0: as many as they can
+ * take. Up to 100 ms of it, at least one message, may go at once. */
+uint32_t queue_limit_add(struct queue *q, uint64_t per_second);
+void queue_limit_set(struct queue *q, uint32_t limit, uint64_t per_second);
+
+enum queue_key { QUEUE_KEY_CLIENT, QUEUE_KEY_TOPIC, QUEUE_KEY_HEADER };
+/* At most so many leased messages of one key, over all consumers; 0: any number.
+ * Others wait off to the side, and keep their order. A message without that key is
+ * not limited. */
+struct queue_key_limit {
+    uint32_t max;
+    enum queue_key key;
+    const char *header; /* QUEUE_KEY_HEADER: its name */
+};
+void queue_limit_keys(struct queue *q, const struct queue_key_limit *limit);
+
+/* What waits for a consumer now. */
+struct queue_pressure {
+    uint64_t ready;     /* messages that could be leased */
+    uint64_t oldest_ms; /* how long the oldest of them has been ready, as far as is known */
+};
+void queue_pressure(const struct queue *q, const struct sl_now *now, struct queue_pressure *out);
+
 /* The consumer that holds this lease; 0 when it has ended. */
 uint32_t queue_lease_holder(const struct queue *q, uint64_t lease);
+/* Its message, borrowed; NULL when it has ended. */
+const struct message *queue_lease_message(const struct queue *q, uint64_t lease);
 /* Moves a started delivery's limit to now + ms. SL_ESTATE as above. SL_OK and no
  * change for one that waits for its start or that has no limit. */
 SL_CHECK int queue_extend(struct queue *q, uint64_t lease, uint64_t ms, const struct sl_now *now);
@@ -239,9 +278,17 @@ SL_CHECK int queue_extend(struct queue *q, uint64_t lease, uint64_t ms, const st
 /* ---- time ---- */
 
 /* A consumer with a started delivery past its limit; each is told once and gets
- * nothing more: it is to be ended with queue_consumer_lose. */
+ * nothing more: it is to be ended with queue_consumer_lose. One that lives on is
+ * told each time, and queue_expire is to be called. */
 bool queue_overdue(struct queue *q, const struct sl_now *now, uint32_t *consumer,
                    void **consumer_arg);
+/* What is overdue in a consumer that lives on is taken from it, one delivery at a
+ * time: false when there is no more. Past its limit: a failed attempt (TIMEOUT).
+ * What waits behind that keeps its place for another time limit, then goes back
+ * uncharged. The consumer gets nothing until it has answered all that was taken:
+ * each late answer is told with queue_answered_late. */
+bool queue_expire(struct queue *q, uint32_t consumer, const struct sl_now *now, struct queue_change *out);
+void queue_answered_late(struct queue *q, uint32_t consumer, const struct sl_now *now);
 /* One due matter at a time: false when there is none. Delayed → ready gives
  * QUEUE_UNCHANGED; a dead letter over its ttl gives QUEUE_GONE. */
 bool queue_tick(struct queue *q, const struct sl_now *now, struct queue_change *out);
