@@ -63,9 +63,6 @@ BANNED = ("strcpy", "strcat", "sprintf", "vsprintf", "atoi", "atol", "gets", "al
 
 FUNCTION_LINES = 100
 FILE_LINES = {"gateway": 600, "protocols": 600, "workers": 600, "tests": 900}
-LONG_FILES = {
-    "workers/python/sluice_worker.py": 800,  # one file, so that it can be copied beside a worker
-}
 
 SKIPPED_FOLDERS = re.compile(r"(?:\.git|build|build-.*|data|(?:.*/)?__pycache__)$")
 # Built from pieces, so that this file does not hold what it looks for.
@@ -194,7 +191,7 @@ class Check:
             return
         name = self.name(path)
         text = path.read_text()
-        limit = LONG_FILES.get(name, FILE_LINES[top])
+        limit = FILE_LINES[top]
         if text.count("\n") > limit:
             self.fault(name, limit, f"{text.count(chr(10))} lines, at most {limit}")
         if path.suffix == ".py":

@@ -89,7 +89,7 @@ const char *config_key_allowed(const struct config_key *key, char *out, size_t c
     if (key->type == KEY_STRINGS && (key->flags & KEY_NONEMPTY) != 0)
         append(out, cap, ", at least one");
     if (key->type == KEY_WORKERS)
-        append(out, cap, ", or {\"min\": n, \"max\": n}");
+        append(out, cap, ", or {\"min\": n, \"max\": n} with min from 0");
     if ((key->flags & KEY_NULLABLE) != 0)
         append(out, cap, " or null");
     return out;

@@ -6,6 +6,8 @@
 #include "core/utf8.h"
 #include "keys.h"
 
+#define CONFIG_SOCKET_PATH_MAX 107u
+
 struct check {
     struct config *c;
     const struct config_node *root;
@@ -162,17 +164,120 @@ static void at_pool(struct check *k, const struct config_pool *p, const char *ke
     at_key(k, key);
 }
 
+/* In exec each message has its own process: there is nothing that could grow old. */
+static void check_recycling(struct check *k, const struct config_pool *p)
+{
+    const struct {
+        const char *key;
+        bool set;
+    } bounds[] = { { "max_jobs", p->max_jobs > 0 }, { "max_rss", p->max_rss_bytes > 0 }, { "max_age", p->max_age_ms > 0 } };
+    for (size_t i = 0; i < SL_COUNT(bounds) && p->mode == CONFIG_EXEC; i++) {
+        at_pool(k, p, bounds[i].key);
+        if (bounds[i].set)
+            fault(k, "is for workers that stay, with mode \"exec\" it must be 0");
+    }
+}
+
+static void check_batch(struct check *k, const struct config_pool *p)
+{
+    if (p->batch.max == 1)
+        return;
+    at_pool(k, p, "batch");
+    at_key(k, "max");
+    if (p->mode == CONFIG_EXEC)
+        fault(k, "is for several messages, and mode \"exec\" has one for each process: must be 1");
+    else if (p->concurrency > 1)
+        fault(k, "with concurrency over 1 is not allowed: a worker has one batch at a time, of any size");
+}
+
+/* It holds for a queue. */
+static void check_keys(struct check *k, const struct config_pool *p)
+{
+    for (const struct config_pool *other = k->c->pools; other < p; other++) {
+        if (other->queue == NULL || p->queue == NULL || strcmp(other->queue, p->queue) != 0)
+            continue;
+        at_pool(k, p, "max_in_flight_per_key");
+        if (other->max_in_flight_per_key != p->max_in_flight_per_key)
+            fault(k, "is %llu, and %llu in pool \"%s\" of the same queue, must be the same", (unsigned long long)p->max_in_flight_per_key,
+                  (unsigned long long)other->max_in_flight_per_key, other->name);
+        at_pool(k, p, "max_in_flight_key");
+        if (p->max_in_flight_per_key > 0 && strcmp(other->max_in_flight_key, p->max_in_flight_key) != 0)
+            fault(k, "is another one in pool \"%s\" of the same queue, must be the same", other->name);
+    }
+}
+
+/* ---- external workers ---- */
+
+static bool same_socket(const struct check *k, const struct config_pool *p, const char **other)
+{
+    for (size_t i = 0; i < k->c->n_listeners; i++) {
+        *other = "a listener";
+        if (k->c->listeners[i].path != NULL && strcmp(k->c->listeners[i].path, p->worker_socket) == 0)
+            return true;
+    }
+    for (const struct config_pool *o = k->c->pools; o < p; o++) {
+        *other = o->name;
+        if (o->worker_socket != NULL && strcmp(o->worker_socket, p->worker_socket) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void check_worker_socket(struct check *k, const struct config_pool *p)
+{
+    const char *other;
+    at_pool(k, p, "worker_token");
+    if (p->worker_socket == NULL && p->worker_token != NULL)
+        fault(k, "is for a worker_socket, which is missing");
+    at_pool(k, p, "worker_socket");
+    if (p->worker_socket == NULL)
+        return;
+    if (p->mode != CONFIG_SOCKET)
+        fault(k, "is for mode \"socket\", must be null with other modes");
+    else if (strlen(p->worker_socket) > CONFIG_SOCKET_PATH_MAX)
+        fault(k, "is too long, with its folder allowed are 107 bytes");
+    else if (same_socket(k, p, &other))
+        fault(k, "is the path of %s too, must be another one", other);
+}
+
+/* What is there and wrong has been told. */
+static bool is_left_out(const struct check *k)
+{
+    bool whole;
+    const struct config_node *node = config_tree_find(k->root, k->path.text, &whole);
+    return !whole || node->kind == NODE_NULL;
+}
+
+/* Processes of its own, or external ones, or both. */
+static void check_workers(struct check *k, const struct config_pool *p)
+{
+    at_pool(k, p, "command");
+    if (p->command.n == 0 && p->workers.max > 0 && is_left_out(k))
+        fault(k, "is missing, must be a text or a list of texts, at least one; null only with workers 0");
+    at_pool(k, p, "workers");
+    if (p->workers.max == 0 && p->worker_socket == NULL)
+        fault(k, "is 0, without a worker_socket it must be more: nobody would work");
+}
+
 static void check_pool(struct check *k, struct config_pool *p)
 {
+    check_batch(k, p);
+    check_keys(k, p);
     at_pool(k, p, "queue");
     if (p->queue != NULL && !find_queue(k->c, p->queue, &p->queue_index))
         no_such_queue(k, p->queue);
     at_pool(k, p, "command");
     if (p->command.n > 0 && p->command.v[0][0] == '\0')
         fault(k, "the program is empty, must be its name or path");
+    check_workers(k, p);
+    check_worker_socket(k, p);
     at_pool(k, p, "soft_time_limit");
     if (p->soft_time_limit_ms > p->time_limit_ms)
         fault(k, "is longer than time_limit, must be at most that");
+    at_pool(k, p, "idle_timeout");
+    if (p->workers.min == 0 && p->workers.max > 0 && p->idle_timeout_ms == 0)
+        fault(k, "is 0s, with workers.min 0 it must be more: the last worker would stay");
+    check_recycling(k, p);
     at_pool(k, p, "prefetch");
     if (p->prefetch < p->concurrency)
         fault(k, "is less than concurrency (%llu), must be at least that",

@@ -73,7 +73,7 @@ static void put_key(struct sl_buf *out, const struct config_key *key, size_t dep
     else if (key->type == KEY_MAP || key->type == KEY_LIST)
         put_element(out, key, depth);
     else
-        put(out, key->def != NULL ? key->def : key->example);
+        put(out, key->example != NULL ? key->example : key->def);
 }
 
 static void put_members(struct sl_buf *out, const char *scope, size_t depth)

@@ -32,6 +32,11 @@ bool config_is_account(struct sl_bytes text)
     return text.n <= 64 && consists_of(text, "._-") && text.p[0] != '-';
 }
 
+bool config_is_token(struct sl_bytes text)
+{
+    return text.n > 0 && text.n <= 255 && sl_utf8_valid(text);
+}
+
 bool config_is_variable(struct sl_bytes text)
 {
     return text.n <= 256 && consists_of(text, "_") && !is_digit(text.p[0]);
@@ -42,6 +47,11 @@ bool config_is_order(struct sl_bytes text)
     if (text.n > 7 && memcmp(text.p, "header:", 7) == 0)
         return text.n <= 7 + 256;
     return sl_bytes_is(text, "none") || sl_bytes_is(text, "client") || sl_bytes_is(text, "topic");
+}
+
+bool config_is_key(struct sl_bytes text)
+{
+    return config_is_order(text) && !sl_bytes_is(text, "none");
 }
 
 bool config_is_response_information(struct sl_bytes text)

@@ -12,9 +12,12 @@ bool config_is_name(struct sl_bytes text);
 /* A topic filter of MQTT [MQTT-4.7.1-1, -2, 4.7.3-1, -2, -3]. */
 bool config_is_filter(struct sl_bytes text);
 bool config_is_order(struct sl_bytes text);
+/* The same without "none". */
+bool config_is_key(struct sl_bytes text);
 /* Where answers are expected: %c becomes a client id, so that only wildcards are known to be wrong. */
 bool config_is_response_information(struct sl_bytes text);
 /* A user or a group. */
+bool config_is_token(struct sl_bytes text);
 bool config_is_account(struct sl_bytes text);
 /* The name of an environment variable. */
 bool config_is_variable(struct sl_bytes text);

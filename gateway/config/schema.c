@@ -78,6 +78,8 @@ static void add_strings(cJSON *to, const struct config_key *key)
     cJSON *types = cJSON_AddArrayToObject(to, "type");
     cJSON_AddItemToArray(types, cJSON_CreateString("array"));
     cJSON_AddItemToArray(types, cJSON_CreateString("string"));
+    if ((key->flags & KEY_NULLABLE) != 0)
+        cJSON_AddItemToArray(types, cJSON_CreateString("null"));
     add_text(cJSON_AddObjectToObject(to, "items"), "type", "string");
     if ((key->flags & KEY_NONEMPTY) != 0)
         cJSON_AddNumberToObject(to, "minItems", 1);
@@ -97,7 +99,9 @@ static void add_workers(cJSON *to, const struct config_key *key)
     add_number(number, key, "integer");
     add_text(range, "type", "object");
     cJSON *members = cJSON_AddObjectToObject(range, "properties");
-    add_number(cJSON_AddObjectToObject(members, "min"), key, "integer");
+    struct config_key from_zero = *key;
+    from_zero.min = 0;
+    add_number(cJSON_AddObjectToObject(members, "min"), &from_zero, "integer");
     add_number(cJSON_AddObjectToObject(members, "max"), key, "integer");
     cJSON *required = cJSON_AddArrayToObject(range, "required");
     cJSON_AddItemToArray(required, cJSON_CreateString("min"));

@@ -136,10 +136,11 @@ static int read_workers(const struct config_key *key, const struct config_node *
     const struct config_node *max = config_node_member(node, sl_str("max"));
     if (node->n != 2 || min == NULL || max == NULL)
         return SL_EINVAL;
-    if (read_whole(key, min, &out->u) != SL_OK || read_whole(key, max, &out->u2) != SL_OK ||
-        out->u > out->u2)
+    struct config_key from_zero = *key;
+    from_zero.min = 0;
+    if (read_whole(&from_zero, min, &out->u) != SL_OK || read_whole(key, max, &out->u2) != SL_OK)
         return SL_EINVAL;
-    return out->u == out->u2 ? SL_OK : SL_ESTATE;
+    return out->u <= out->u2 ? SL_OK : SL_EINVAL;
 }
 
 static int read_file_mode(const struct config_node *node, struct config_value *out)
@@ -267,7 +268,7 @@ void config_value_store(const struct config_key *key, const struct config_value 
         put_int(at, (int)v->u);
         break;
     case KEY_INT:
-        put_int(at, (int)v->real);
+        put_int(at, v->u == CONFIG_UNSET ? CONFIG_INT_UNSET : (int)v->real);
         break;
     case KEY_REAL:
         memcpy(at, &v->real, sizeof v->real);

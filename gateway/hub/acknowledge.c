@@ -182,10 +182,10 @@ bool answers_hold(const struct hub_client *c, const struct offer_answer *v, uint
 
 /* All that the answers recorded is found again in the batch by its mark: it
  * leaves with what entered, not earlier. */
-static void bind(struct batch *b, uint32_t from)
+void bind_answers(struct hub *h, uint32_t from, uint32_t to)
 {
-    for (uint32_t i = from; i < b->n; i++) {
-        struct batch_op *op = &b->ops[i];
+    for (uint32_t i = from; i < to; i++) {
+        struct batch_op *op = &h->commit.open->ops[i];
         op->bound = op->kind == BATCH_UPDATE || op->kind == BATCH_SETTLE || op->kind == BATCH_BODY_DROP;
     }
 }
@@ -203,7 +203,7 @@ void answers_give(struct hub_client *c, const struct offer_answer *v, uint32_t n
     }
     h->commit.transacting = false;
     if (bound)
-        bind(h->commit.open, from);
+        bind_answers(h, from, h->commit.open->n);
 }
 
 void answers_drop(struct hub_client *c, struct offer_answer *v, uint32_t n)

@@ -170,7 +170,7 @@ static void entry_committed(struct hub *h, const struct batch_op *op)
 {
     struct hub_queue *hq = hub_queue_of_number(h, op->queue);
     uint32_t index = (uint32_t)(hq - h->queues);
-    if (message_qos(op->msg) == 2 && queue_unhold(hq->q, op->entry, op->id) == SL_OK)
+    if (op->held && queue_unhold(hq->q, op->entry, op->id) == SL_OK)
         hub_heat(h, index);
     if (h->memory > h->cfg.memory_bytes / BODIES_SHARE)
         evict(h, hq, op);

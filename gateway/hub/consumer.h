@@ -23,8 +23,6 @@ struct client_consumer {
 };
 
 /* ---- consume.c: STOMP's consumers come and go ---- */
-/* A reply destination's: only its owner subscribes there. */
-bool topic_is_reply(struct sl_bytes topic);
 void on_consume(struct hub_client *c, uint32_t token, const struct proto_consume *p);
 void on_cancel(struct hub_client *c, uint32_t token, uint32_t consumer);
 /* NULL: it has none of that number. */

@@ -1,13 +1,23 @@
-/* Consumers: a pool's workers and clients' consumers as the hub sees them, their
- * answers, and what a worker publishes. */
-#include "hub_internal.h"
+/* Consumers: a pool's workers and clients' consumers as the hub sees them, and
+ * their answers. */
+#include "results.h"
 
 uint64_t hub_consumer_add(struct hub *h, const struct hub_consumer_config *cfg)
 {
     SL_ASSERT(cfg->queue < h->n_queues);
     struct hub_consumer *hc = SL_NEW(struct hub_consumer);
-    *hc = (struct hub_consumer){ .id = ++h->next_consumer, .queue = cfg->queue, .elsewhere = cfg->elsewhere, .ops = cfg->ops, .arg = cfg->arg };
-    struct queue_consumer_config qc = { .prefetch = cfg->prefetch, .concurrency = cfg->concurrency, .fixed_credit = cfg->fixed_credit, .time_limit_ms = cfg->time_limit_ms, .arg = hc };
+    *hc = (struct hub_consumer){ .id = ++h->next_consumer, .queue = cfg->queue, .elsewhere = cfg->elsewhere || cfg->external, .external = cfg->external, .ops = cfg->ops, .arg = cfg->arg };
+    struct queue_consumer_config qc = {
+        .prefetch = cfg->prefetch,
+        .concurrency = cfg->concurrency,
+        .fixed_credit = cfg->fixed_credit,
+        .time_limit_ms = cfg->time_limit_ms,
+        .lives_on = cfg->external,
+        .batch_max = cfg->batch_max,
+        .batch_wait_ms = cfg->batch_wait_ms,
+        .limit = cfg->limit,
+        .arg = hc,
+    };
     hc->slot = queue_consumer_add(h->queues[cfg->queue].q, &qc);
     sl_idmap_put(&h->consumers, hc->id, hc);
     hub_heat(h, cfg->queue);
@@ -19,6 +29,35 @@ static struct hub_consumer *consumer_of(const struct hub *h, uint64_t id)
     struct hub_consumer *hc = sl_idmap_get(&h->consumers, id);
     SL_ASSERT(hc != NULL);
     return hc;
+}
+
+uint32_t hub_limit_add(struct hub *h, uint32_t queue, uint64_t per_second)
+{
+    return queue_limit_add(h->queues[queue].q, per_second);
+}
+
+void hub_limit_set(struct hub *h, uint32_t queue, uint32_t limit, uint64_t per_second)
+{
+    queue_limit_set(h->queues[queue].q, limit, per_second);
+    hub_heat(h, queue);
+}
+
+void hub_limit_keys(struct hub *h, uint32_t queue, const struct queue_key_limit *limit)
+{
+    queue_limit_keys(h->queues[queue].q, limit);
+    hub_heat(h, queue);
+}
+
+void hub_queue_pressure(const struct hub *h, uint32_t queue, struct queue_pressure *out)
+{
+    queue_pressure(h->queues[queue].q, &h->now, out);
+}
+
+void hub_consumer_pause(struct hub *h, uint64_t consumer, bool paused)
+{
+    const struct hub_consumer *hc = consumer_of(h, consumer);
+    queue_consumer_pause(h->queues[hc->queue].q, hc->slot, paused);
+    hub_heat(h, hc->queue);
 }
 
 void hub_consumer_stop(struct hub *h, uint64_t consumer)
@@ -66,6 +105,26 @@ void hub_consumer_lost(struct hub *h, uint64_t consumer, const struct hub_loss *
     sl_free(hc);
 }
 
+void consumer_expire(struct hub *h, struct hub_consumer *hc)
+{
+    struct queue_change change;
+    while (queue_expire(h->queues[hc->queue].q, hc->slot, &h->now, &change)) {
+        struct batch_failure f = failure_of(h, &change, sl_str("ack timeout"), SL_BYTES_NONE);
+        record_change(h, hc->queue, &change, failed(&change) ? &f : NULL);
+    }
+    consumer_lent(h, hc);
+    hub_heat(h, hc->queue);
+}
+
+/* The pool lets each delivery be answered once, so this answers one that was taken away. */
+static void answered_late(struct hub *h, const struct hub_consumer *hc)
+{
+    if (!hc->external)
+        return;
+    queue_answered_late(h->queues[hc->queue].q, hc->slot, &h->now);
+    hub_heat(h, hc->queue);
+}
+
 static struct queue *queue_if_held(struct hub *h, const struct hub_consumer *hc, uint64_t lease)
 {
     struct queue *q = h->queues[hc->queue].q;
@@ -75,16 +134,30 @@ static struct queue *queue_if_held(struct hub *h, const struct hub_consumer *hc,
     return NULL;
 }
 
+static void record_answer(struct hub *h, uint32_t queue, const struct queue_change *change, const struct hub_answer *a)
+{
+    if (SL_LIKELY(!failed(change))) {
+        record_change(h, queue, change, NULL);
+        return;
+    }
+    struct batch_failure f = failure_of(h, change, a->reason, SL_BYTES_NONE);
+    record_change(h, queue, change, &f);
+}
+
 int hub_answer(struct hub *h, uint64_t consumer, const struct hub_answer *a)
 {
     struct hub_consumer *hc = consumer_of(h, consumer);
     struct queue *q = queue_if_held(h, hc, a->lease);
     struct queue_change change;
+    if (q == NULL)
+        answered_late(h, hc);
     if (q == NULL || queue_answer(q, a->lease, &a->verb, &h->now, &change) != SL_OK)
         return SL_ESTATE;
     consumer_lent(h, hc);
-    struct batch_failure f = failure_of(h, &change, a->reason, SL_BYTES_NONE);
-    record_change(h, hc->queue, &change, failed(&change) ? &f : NULL);
+    if (SL_UNLIKELY(a->n_publishes > 0 || a->has_result))
+        answer_step(h, hc->queue, &change, a);
+    else
+        record_answer(h, hc->queue, &change, a);
     return SL_OK;
 }
 
@@ -98,6 +171,14 @@ void consumer_give_back(struct hub *h, uint64_t consumer, uint64_t lease, bool s
     record_change(h, hc->queue, &change, NULL);
 }
 
+const struct message *leased_to(struct hub *h, uint64_t consumer, uint64_t lease, uint32_t *queue)
+{
+    const struct hub_consumer *hc = consumer_of(h, consumer);
+    struct queue *q = queue_if_held(h, hc, lease);
+    *queue = hc->queue;
+    return q == NULL ? NULL : queue_lease_message(q, lease);
+}
+
 int hub_extend(struct hub *h, uint64_t consumer, uint64_t lease, uint64_t ms)
 {
     const struct hub_consumer *hc = consumer_of(h, consumer);
@@ -108,30 +189,3 @@ int hub_extend(struct hub *h, uint64_t consumer, uint64_t lease, uint64_t ms)
     return queue_extend(q, lease, ms, &h->now);
 }
 
-int publish_parts(struct hub *h, const struct message_parts *parts, bool over_limit)
-{
-    if (!route_topic_valid(parts->topic) || topic_is_ours(parts->topic))
-        return SL_EINVAL;
-    const struct route_set *to = route_match(h->routes, parts->topic);
-    if (to->n == 0 && !taken_elsewhere(h, parts->topic, (parts->flags & MESSAGE_RETAIN) != 0)) {
-        h->counters.no_taker++;
-        return SL_ENOENT;
-    }
-    struct message_parts own = *parts;
-    h->counters.meaning_ignored += meaning_apply(&own, &h->now);
-    struct offer o = { .qos = parts->qos, .n = 1, .one = { message_new(&own), to } };
-    if (!over_limit && offer_admission(h, &o) != QUEUE_ADMIT) {
-        offer_refused(h, &o);
-        offer_drop(&o);
-        return SL_EFULL;
-    }
-    offer_enter(h, NULL, &o);
-    return SL_OK;
-}
-
-int hub_publish(struct hub *h, const struct message_parts *parts)
-{
-    int err = publish_parts(h, parts, true);
-    h->commit.derived = h->commit.derived || err == SL_OK;
-    return err;
-}

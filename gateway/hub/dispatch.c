@@ -1,10 +1,10 @@
 /* Messages out of queues to whom they are leased to, once per turn. */
-#include "hub_internal.h"
+#include "jobs.h"
 
 #define FETCH_MAX_MESSAGES 1024u
 #define FETCH_MAX_BYTES    (8u << 20)
 
-static void deliver(struct hub *h, struct hub_queue *hq, const struct queue_delivery *d)
+static SL_ALWAYS_INLINE void pass(struct hub *h, struct hub_queue *hq, const struct queue_delivery *d, bool more)
 {
     struct commit *c = &h->commit;
     struct hub_consumer *hc = d->consumer_arg;
@@ -14,8 +14,41 @@ static void deliver(struct hub *h, struct hub_queue *hq, const struct queue_deli
         if (!c->slow && queue_consumer_backlog_us(hq->q, d->consumer) > 2 * c->sync_us)
             c->slow = true;
     }
+    if (SL_UNLIKELY(message_is_job(d->msg)))
+        jobs_active(h, (uint32_t)(hq - h->queues), d);
     consumer_lent(h, hc);
-    hc->ops->deliver(hc->arg, &(struct hub_delivery){ d, hq->cfg->max_attempts }); /* may be the end of it */
+    hc->ops->deliver(hc->arg, &(struct hub_delivery){ d, hq->cfg->max_attempts, more }); /* may be the end of it */
+}
+
+/* Of a batch each is held back until it is known whether another follows. */
+struct held_back {
+    bool any;
+    struct queue_delivery d;
+};
+
+static SL_NOINLINE void pass_held_back(struct hub *h, struct hub_queue *hq, struct held_back *b, bool more)
+{
+    if (!b->any)
+        return;
+    b->any = false;
+    pass(h, hq, &b->d, more);
+}
+
+static SL_NOINLINE void deliver_in_batch(struct hub *h, struct hub_queue *hq, const struct queue_delivery *d, struct held_back *b)
+{
+    pass_held_back(h, hq, b, b->any && d->consumer == b->d.consumer);
+    *b = (struct held_back){ true, *d };
+}
+
+static void deliver(struct hub *h, struct hub_queue *hq, const struct queue_delivery *d, struct held_back *b)
+{
+    if (SL_UNLIKELY(d->in_batch)) {
+        deliver_in_batch(h, hq, d, b);
+        return;
+    }
+    if (SL_UNLIKELY(b->any))
+        pass_held_back(h, hq, b, false);
+    pass(h, hq, d, false);
 }
 
 static void fetch(struct hub *h, uint32_t queue)
@@ -74,28 +107,36 @@ void hub_fetched(struct hub *h, struct batch_fetch *f)
     sl_free(f);
 }
 
-static void dispatch_queue(struct hub *h, uint32_t queue)
+/* False: nothing more can be done with this queue now. */
+static bool dispatch_step(struct hub *h, uint32_t queue, struct held_back *b)
 {
     struct hub_queue *hq = &h->queues[queue];
-    for (;;) {
-        struct queue_delivery d;
-        struct queue_change change;
-        switch (queue_dispatch(hq->q, &h->now, &d, &change)) {
-        case QUEUE_IDLE:
-            return;
-        case QUEUE_DELIVER:
-            deliver(h, hq, &d);
-            break;
-        case QUEUE_DROP:
-            record_change(h, queue, &change, NULL);
-            break;
-        case QUEUE_FETCH:
-            fetch(h, queue);
-            if (hq->fetching)
-                return;
-            break;
-        }
+    struct queue_delivery d;
+    struct queue_change change;
+    switch (queue_dispatch(hq->q, &h->now, &d, &change)) {
+    case QUEUE_IDLE:
+        return false;
+    case QUEUE_DELIVER:
+        deliver(h, hq, &d, b);
+        return true;
+    case QUEUE_DROP:
+        record_change(h, queue, &change, NULL);
+        return true;
+    case QUEUE_FETCH:
+        fetch(h, queue);
+        return !hq->fetching;
     }
+    return false;
+}
+
+static void dispatch_queue(struct hub *h, uint32_t queue)
+{
+    struct held_back b;
+    b.any = false;
+    while (dispatch_step(h, queue, &b))
+        ;
+    pass_held_back(h, &h->queues[queue], &b, false);
+    queue_batch_end(h->queues[queue].q);
 }
 
 static void overdue(struct hub *h, struct hub_queue *hq)
@@ -104,7 +145,10 @@ static void overdue(struct hub *h, struct hub_queue *hq)
     void *arg;
     while (queue_overdue(hq->q, &h->now, &slot, &arg)) {
         struct hub_consumer *hc = arg;
-        hc->ops->overdue(hc->arg);
+        if (hc->external)
+            consumer_expire(h, hc);
+        else
+            hc->ops->overdue(hc->arg);
     }
 }
 

@@ -13,6 +13,30 @@ bool has_audience(struct hub *h, struct sl_bytes topic)
     return a->n + a->n_groups > 0;
 }
 
+static bool has_lasting_member(const struct hub *h, const struct shared_group *g)
+{
+    uint32_t n = shared_group_count(g);
+    for (uint32_t i = 0; i < n && i < MEMBERS_SEEN; i++) {
+        if (sessions_at(h->sessions, shared_group_member(g, i)->session)->persistent)
+            return true;
+    }
+    return false;
+}
+
+bool has_lasting_audience(struct hub *h, struct sl_bytes topic)
+{
+    const struct audience *a = subscriptions_match(h->subscriptions, topic);
+    for (uint32_t i = 0; i < a->n; i++) {
+        if (sessions_at(h->sessions, a->v[i].session)->persistent)
+            return true;
+    }
+    for (uint32_t i = 0; i < a->n_groups; i++) {
+        if (has_lasting_member(h, a->groups[i]))
+            return true;
+    }
+    return false;
+}
+
 static uint8_t lower(uint8_t a, uint8_t b)
 {
     return a < b ? a : b;

@@ -1,6 +1,8 @@
 /* Birth, turns and end of the hub. A turn is hub_begin, any number of inputs,
  * hub_end; what happens in between waits in batches and output buffers. */
 #include "consumer.h"
+#include "jobs.h"
+#include "results.h"
 
 #define SUBSCRIPTIONS_FIXED (512u << 10)
 
@@ -68,6 +70,8 @@ void hub_free(struct hub *h)
     wills_free(h);
     takeovers_free(h);
     feeds_free(h);
+    results_free(h);
+    jobs_free(h);
     retained_free(h->retained);
     sys_free(h->sys);
     batch_free(h->commit.open);
@@ -200,6 +204,7 @@ void hub_lease(struct hub *h)
     takeovers_tick(h);
     retained_tick(h);
     sys_tick(h);
+    jobs_tick(h);
     deliveries_tick(h);
     park_retry(h);
     dispatch_hot(h);
@@ -212,12 +217,14 @@ void hub_end(struct hub *h)
     deliver_turn(h);
     resolve_finished(h);
     commit_turn(h);
+    results_turn(h);
     deliver_turn(h);
     if (h->hot != 0) {
         dispatch_hot(h);
         apply_volatiles(h);
         resolve_finished(h); /* what was taken at once: no other turn may come for it */
     }
+    jobs_tell(h);
     clients_pump_stirred(h);
     partial_enforce(h);
     hub_refresh_memory(h);
@@ -239,7 +246,7 @@ uint64_t hub_deadline_us(const struct hub *h)
     bool waits = h->waiting != NULL || h->ownerless.n > 0;
     if (h->hot != 0 || (waits && h->room_made && !h->draining && h->commit.health == HUB_OK))
         return h->now.mono_us;
-    const uint64_t parts[] = { commit_deadline_us(h), sys_deadline_us(h), retained_deadline_us(h), deliveries_deadline_us(h), sessions_deadline_us(h) };
+    const uint64_t parts[] = { commit_deadline_us(h), sys_deadline_us(h), retained_deadline_us(h), deliveries_deadline_us(h), sessions_deadline_us(h), jobs_deadline_us(h) };
     uint64_t us = timers_deadline_us(h);
     for (size_t i = 0; i < SL_COUNT(parts); i++)
         us = parts[i] < us ? parts[i] : us;
@@ -264,7 +271,7 @@ void hub_goodbye(struct hub *h)
 bool hub_flushed(const struct hub *h)
 {
     const struct commit *c = &h->commit;
-    return c->health == HUB_BROKEN || (c->inflight == NULL && c->stuck == NULL && c->settles == NULL && c->open->live == 0 && c->open->n_tickets == 0);
+    return c->health == HUB_BROKEN || (c->inflight == NULL && c->stuck == NULL && c->settles == NULL && c->open->live == 0 && c->open->n_tickets == 0 && h->results.head == NULL);
 }
 
 uint64_t hub_unanswered(const struct hub *h)
@@ -328,7 +335,7 @@ static uint64_t subscriptions_memory(const struct hub *h)
 uint64_t hub_memory_bytes(const struct hub *h)
 {
     return h->memory + h->parked_bytes + h->gathered_bytes + h->partial_bytes + h->will_bytes + h->feed_ids * sizeof(uint64_t) + h->deliveries.held_bytes + h->deliveries.output_bytes +
-           h->deliveries.consumer_bytes + subscriptions_memory(h);
+           h->results.bytes + h->jobs.bytes + h->deliveries.consumer_bytes + subscriptions_memory(h);
 }
 
 uint32_t hub_n_clients(const struct hub *h)
@@ -348,6 +355,7 @@ void hub_check(const struct hub *h)
     }
     deliveries_check(h);
     consumers_check(h);
+    jobs_check(h);
     uint32_t live = 0;
     for (uint32_t i = 0; i < h->commit.open->n; i++)
         live += h->commit.open->ops[i].kind != BATCH_NONE;

@@ -18,6 +18,7 @@
 #include "route/route.h"
 #include "route/sessions.h"
 #include "route/subscriptions.h"
+#include "work.h"
 
 /* A queue as the hub sees it. */
 struct hub_queue {
@@ -67,6 +68,7 @@ struct offer {
     uint8_t qos;
     uint16_t packet_id;  /* QoS 2 */
     bool echo;           /* a QoS 2 duplicate: it only waits for the first's commit */
+    bool hold;           /* its queues lease it when it is stored, not earlier */
     uint32_t n;
     struct offer_item *items; /* n > 1: owned array; else &one */
     struct offer_item one;
@@ -164,6 +166,7 @@ struct hub_consumer {
     uint32_t queue;    /* hub's index */
     uint32_t slot;     /* the queue's */
     bool elsewhere;    /* not one of the gateway's own processes */
+    bool external;     /* elsewhere, and it lives on when it is late */
     uint64_t lent;     /* bytes of messages that it holds, as counted last; counted only elsewhere */
     const struct hub_consumer_ops *ops;
     void *arg;
@@ -184,7 +187,7 @@ struct commit {
     uint32_t earlier;        /* ops of `open` that earlier turns recorded */
     bool slow;               /* waiting would not save the write: a slow consumer, or a delivery that came back */
     bool owed;               /* something in `open` must be written for an answer */
-    bool transacting;        /* answers of a transaction are being given */
+    bool transacting;        /* answers of a transaction, or one with publishes, are being given */
     bool derived;            /* `open` holds what a worker published: its ack promises that too */
     uint32_t *finished;      /* tickets of what was acknowledged in this turn */
     uint32_t n_finished, cap_finished;
@@ -262,6 +265,8 @@ struct hub {
     uint64_t partial_bytes;
     struct park ownerless;   /* parked QoS 0 and SENDs whose connection is gone */
     struct commit commit;
+    struct results results;
+    struct jobs jobs;
     struct sl_rng rng;
     uint64_t memory;         /* bodies and queue nodes, as of the last turn plus what came since */
     uint64_t parked_bytes;   /* parked offers, of clients and ownerless */
@@ -354,9 +359,6 @@ void offer_drop(struct offer *o);
 void offer_refuse(struct hub *h, struct hub_client *c, struct offer *o, enum proto_result r);
 /* Counts it as refused, by gateway and queue. */
 void offer_refused(struct hub *h, const struct offer *o);
-/* A publish without a connection: worker's, will. SL_OK, SL_EINVAL, SL_ENOENT;
- * SL_EFULL only when it must keep to the limits. */
-SL_CHECK int publish_parts(struct hub *h, const struct message_parts *parts, bool over_limit);
 uint64_t offer_bytes(const struct offer *o);
 void park_push(struct hub *h, struct hub_client *c, const struct offer *o);
 void park_retry(struct hub *h);
@@ -372,6 +374,10 @@ void partial_enforce(struct hub *h);
 /* ---- messages (meaning.c, publish.c) ---- */
 /* $SYS and $jobs are the gateway's own: nobody else publishes there (decision 23). */
 bool topic_is_ours(struct sl_bytes topic);
+/* A reply destination's: only its owner subscribes there (consume.c). */
+bool topic_is_reply(struct sl_bytes topic);
+/* The set of just that queue; NULL: it takes nothing, or there is none of that name. */
+const struct route_set *queue_alone(const struct hub *h, struct sl_bytes name);
 /* By subscribers or a retained slot. */
 bool taken_elsewhere(struct hub *h, struct sl_bytes topic, bool retain);
 /* Fills the parts that headers may set; returns how many were ill-formed. */
@@ -420,6 +426,9 @@ bool settles_pending(const struct hub_client *c);
 void answer_after_settles(struct hub_client *c, uint32_t token);
 /* All deliveries that a transaction has answered are still this client's. */
 bool answers_hold(const struct hub_client *c, const struct offer_answer *v, uint32_t n);
+/* Of what was recorded in the open batch from `from` to `to` nothing leaves without the rest of it:
+ * messages enter in the same batch, and neither goes without the other. */
+void bind_answers(struct hub *h, uint32_t from, uint32_t to);
 /* Gives the answers; `bound`: messages enter in the same batch, and neither goes without the other.
  * What they record, and whose, is kept in client_stomp.settled_in. */
 void answers_give(struct hub_client *c, const struct offer_answer *v, uint32_t n, bool bound);
@@ -430,6 +439,8 @@ void answers_drop(struct hub_client *c, struct offer_answer *v, uint32_t n);
 /* ---- fanout.c: from a message to those who listen ---- */
 /* Would anybody take it? */
 bool has_audience(struct hub *h, struct sl_bytes topic);
+/* Would anybody whose session outlives its connection? */
+bool has_lasting_audience(struct hub *h, struct sl_bytes topic);
 /* Gives it to everybody who takes its topic, except its publisher where that asked for No Local.
  * Records copies for persistent sessions; returns how many of those there are (they need the
  * message's body); deliveries.fanning.cloned tells whether somebody has a clone. */
@@ -568,9 +579,13 @@ void clients_pump_stirred(struct hub *h);
 void client_arm(struct hub_client *c);
 
 /* ---- consumers.c ---- */
+/* The message that it holds by this lease, and the queue; NULL: it does not, counted. */
+const struct message *leased_to(struct hub *h, uint64_t consumer, uint64_t lease, uint32_t *queue);
 /* One delivery that it holds goes back, uncharged. `seen`: it may have had it. */
 void consumer_give_back(struct hub *h, uint64_t consumer, uint64_t lease, bool seen);
 void consumer_count_lent(struct hub *h, struct hub_consumer *hc);
+/* What is overdue in an external one is taken from it. */
+void consumer_expire(struct hub *h, struct hub_consumer *hc);
 /* What it holds has changed. */
 static inline void consumer_lent(struct hub *h, struct hub_consumer *hc)
 {

@@ -1,6 +1,6 @@
 /* An offer enters all its queues, waits for room, or is refused: decisions 9,
  * 6, 15, 30. */
-#include "hub_internal.h"
+#include "jobs.h"
 
 static const struct offer_item *offer_items(const struct offer *o)
 {
@@ -126,6 +126,8 @@ static bool enter_one(struct hub *h, const struct offer_item *it, uint32_t ticke
     struct message *m = it->m;
     uint32_t holders = record_enqueue(h, it, hold);
     bool promised = false;
+    if (SL_UNLIKELY(message_is_job(m)))
+        jobs_enter(h, m, it->to);
     if (goes_on(h, it)) {
         promised = keep_retained(h, m);
         holders += fan_out(h, m);
@@ -162,7 +164,7 @@ void offer_enter(struct hub *h, struct hub_client *c, struct offer *o)
         const struct offer_item *it = &offer_items(o)[i];
         make_room(h, it);
         message_set_id(it->m, ++h->next_id, h->now.wall_ms);
-        whole_batch = enter_one(h, it, ticket, exactly_once) || whole_batch;
+        whole_batch = enter_one(h, it, ticket, exactly_once || o->hold) || whole_batch;
     }
     if (ticket != MESSAGE_NO_TICKET) {
         if (whole_batch)

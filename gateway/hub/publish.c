@@ -1,5 +1,5 @@
 /* PUBLISH and SEND become messages and are offered to their queues. */
-#include "hub_internal.h"
+#include "results.h"
 
 bool topic_is_ours(struct sl_bytes topic)
 {
@@ -19,12 +19,15 @@ bool taken_elsewhere(struct hub *h, struct sl_bytes topic, bool retain)
     return (retain && retained_has_slot(h, topic)) || has_audience(h, topic);
 }
 
+const struct route_set *queue_alone(const struct hub *h, struct sl_bytes name)
+{
+    uint32_t index = hub_find_queue(h, name);
+    return index == UINT32_MAX || h->queues[index].orphan ? NULL : h->queues[index].alone;
+}
+
 static const struct route_set *targets(struct hub *h, const struct proto_publish *p)
 {
-    if (!p->to_queue)
-        return route_match(h->routes, p->topic);
-    uint32_t index = hub_find_queue(h, p->topic);
-    return index == UINT32_MAX || h->queues[index].orphan ? NULL : h->queues[index].alone;
+    return p->to_queue ? queue_alone(h, p->topic) : route_match(h->routes, p->topic);
 }
 
 struct message *message_of_publish(struct hub_client *c, const struct proto_publish *p)
@@ -49,6 +52,8 @@ struct message *message_of_publish(struct hub_client *c, const struct proto_publ
         parts.expires_at = h->now.steady_ms + p->expiry_ms;
         parts.flags = (uint8_t)(parts.flags | MESSAGE_EXPIRES_RELATIVE);
     }
+    if (SL_UNLIKELY(p->reply_to.n > 0))
+        reply_to_judge(h, p->reply_to);
     if (c->l->meaning && p->n_headers > 0)
         h->counters.meaning_ignored += meaning_apply(&parts, &h->now);
     return message_new(&parts);

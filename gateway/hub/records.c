@@ -1,6 +1,6 @@
 /* From what queues tell to records in batches, and the rule of decision 4:
  * what is finished before its batch was handed over is never written. */
-#include "hub_internal.h"
+#include "jobs.h"
 
 /* ---- who needs a body: entries of durable queues, and sessions' copies ---- */
 
@@ -62,6 +62,7 @@ static void record_entry(struct hub *h, struct batch_op *op, uint32_t queue, str
     bool ahead = message_deliver_at(m) != 0;
     op->state = (uint8_t)(ahead ? QUEUE_DELAYED : QUEUE_READY);
     op->due_ms = message_deliver_at(m);
+    op->held = (flags & QUEUE_HOLD) != 0;
     hub_heat(h, queue);
 }
 
@@ -187,6 +188,8 @@ void record_change(struct hub *h, uint32_t queue, const struct queue_change *c, 
 {
     struct hub_queue *hq = &h->queues[queue];
     hub_heat(h, queue);
+    if (SL_UNLIKELY(h->jobs.by_id.used > 0))
+        jobs_changed(h, queue, c);
     if (c->fate == QUEUE_GONE)
         record_gone(h, hq, c);
     else if (c->fate == QUEUE_MOVED)

@@ -7,10 +7,11 @@
  * Feeds of a session go one after the other, and only the first has ids. They
  * are 8 bytes each: when all feeds together hold many, a feed has only the
  * lowest of its ids, and gathers again for the next. Gathering with wildcards
- * may look at all topics, so that in one turn there is only so much of it. */
+ * may look at all topics, so that in one turn there is only so much of it. The
+ * status of jobs goes the same way. */
 #include <stdlib.h>
 
-#include "hub_internal.h"
+#include "jobs.h"
 
 #define GATHER_MIN   4096u /* ids that a feed may always hold */
 #define GATHER_SHARE 32u   /* beyond that, the ids of all may fill this part of limits.memory */
@@ -24,6 +25,7 @@ struct feed {
     uint64_t *ids;   /* NULL: not gathered */
     uint32_t n, at;
     bool more;       /* there are ids beyond these */
+    bool of_jobs;    /* its messages are made when they are sent: the status of jobs */
     uint8_t qos;
     uint32_t subscription_id;
     uint32_t n_filter;
@@ -110,7 +112,10 @@ static uint32_t keep_due(const struct feed *f, uint64_t *ids, size_t n)
 static void gather(struct hub *h, struct feed *f)
 {
     struct sl_buf found = { 0 };
-    retained_match(h->retained, filter_of(f), &found);
+    if (f->of_jobs)
+        jobs_match(h, filter_of(f), &found);
+    else
+        retained_match(h->retained, filter_of(f), &found);
     size_t n = sl_buf_len(&found) / sizeof(uint64_t);
     uint64_t *ids = sl_alloc(n * sizeof *ids);
     (void)sl_wr_bytes((uint8_t *)ids, sl_buf_view(&found));
@@ -160,14 +165,24 @@ static struct feed *next_feed(struct hub *h, struct feeds *all)
 
 /* ---- sending ---- */
 
-/* [MQTT-3.3.1-8]: RETAIN is set, since the client subscribed after the
- * publish. A persistent session has a clone, so that a body's holders do not
+/* Takes the message. [MQTT-3.3.1-8]: RETAIN is set, since the client subscribed
+ * after the publish. A persistent session has a clone, so that a body's holders do not
  * depend on what becomes of the retained message. */
 static void send_one(struct hub *h, struct session *s, const struct feed *f, struct message *m)
 {
     uint8_t qos = message_qos(m) < f->qos ? message_qos(m) : f->qos;
     struct outbox_item it = { .msg = m, .qos = qos, .retain = true, .ids = &f->subscription_id, .n_ids = f->subscription_id != 0 };
     (void)session_offer(h, s, &it, BODY_LOOSE);
+    message_unref(m);
+}
+
+/* A reference for the caller; NULL: it has changed. */
+static struct message *next_message(struct hub *h, const struct feed *f)
+{
+    if (f->of_jobs)
+        return jobs_message(h, f->ids[f->at]);
+    struct message *m = retained_by_id(h->retained, f->ids[f->at]);
+    return m == NULL ? NULL : message_ref(m);
 }
 
 /* What is sent has to go somewhere: not more is taken than the connection
@@ -183,9 +198,11 @@ bool retained_pump(struct hub *h, struct session *s)
     struct feeds *all = feeds_of(h, s);
     struct feed *f = NULL;
     for (uint32_t i = 0; all != NULL && i < PUMP_MAX && (f = next_feed(h, all)) != NULL; i++) {
-        struct message *m = retained_by_id(h->retained, f->ids[f->at]); /* NULL: it has changed */
-        if (m != NULL && !takes(h, s, f, m))
+        struct message *m = next_message(h, f);
+        if (m != NULL && !takes(h, s, f, m)) {
+            message_unref(m);
             return true;
+        }
         f->at++;
         if (m != NULL)
             send_one(h, s, f, m);
@@ -215,6 +232,7 @@ static struct feed *feed_new(const struct hub *h, const struct proto_filter *f, 
     struct feed *feed = sl_calloc(1, sizeof *feed + f->filter.n);
     feed->newest = h->next_id;
     feed->qos = f->qos;
+    feed->of_jobs = filter_is_of_jobs(f->filter);
     feed->subscription_id = subscription_id;
     feed->n_filter = (uint32_t)f->filter.n;
     memcpy(feed->filter, f->filter.p, f->filter.n);
@@ -223,7 +241,7 @@ static struct feed *feed_new(const struct hub *h, const struct proto_filter *f, 
 
 void retained_send(struct hub *h, struct session *s, const struct proto_filter *f, uint32_t subscription_id)
 {
-    if (retained_count(h->retained) == 0)
+    if (filter_is_of_jobs(f->filter) ? h->jobs.by_id.used == 0 : retained_count(h->retained) == 0)
         return;
     struct feeds *all = feeds_of(h, s);
     if (all == NULL) {
@@ -251,7 +269,7 @@ void retained_detach(struct hub *h, struct session *s)
     s->client = NULL;
     bool waits = all != NULL && s->persistent;
     while (waits && (f = next_feed(h, all)) != NULL) {
-        struct message *m = retained_by_id(h->retained, f->ids[f->at]);
+        struct message *m = next_message(h, f);
         f->at++;
         if (m != NULL)
             send_one(h, s, f, m);

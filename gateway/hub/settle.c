@@ -194,8 +194,17 @@ void session_unshare(struct session *s, uint32_t subscription)
         e->subscription = e->shared && e->subscription == subscription ? OUTBOX_NO_SUBSCRIPTION : e->subscription;
 }
 
+/* Its session ends with the open batch. A crash before that brings the session
+ * back: who published is answered when its end is stored. */
+static void ends_with_session(struct hub *h, const struct outbox_entry *e)
+{
+    if (e->recorded && e->msg->ticket != MESSAGE_NO_TICKET)
+        ticket_await_batch(h, e->msg->ticket);
+}
+
 static void entry_unstore(struct hub *h, const struct session *s, struct outbox_entry *e)
 {
+    ends_with_session(h, e);
     if (e->recorded)
         record_copy_gone(h, s, e);
     e->recorded = false;
@@ -229,6 +238,7 @@ void session_abandon(struct hub *h, struct session *s)
     while (s->outbox != NULL && outbox_take(s->outbox, &e)) {
         if (may_pass_on(&e))
             (void)pass_on(h, s, &e, false);
+        ends_with_session(h, &e);
         entry_over(h, s, &e);
     }
     outbox_free(s->outbox);

@@ -10,7 +10,7 @@
  *
  * A persistent session's will is stored with it (decision 42). */
 #include "core/utf8.h"
-#include "hub_internal.h"
+#include "results.h"
 
 #define WILLS_SHARE 8u /* of limits.memory all wills may fill: they may wait for years */
 

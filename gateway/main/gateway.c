@@ -120,14 +120,17 @@ static struct pool_config pool_config_of(const struct config *cfg, const struct 
 {
     return (struct pool_config){
         .name = p->name,
-        .queue = (uint32_t)p->queue_index,
         .queue_name = p->queue,
         .node = cfg->node,
         .command = p->command.v,
         .mode = mode_of(p->mode),
-        .workers = (uint32_t)p->workers.max,
+        .size = { (uint32_t)p->workers.min, (uint32_t)p->workers.max, p->idle_timeout_ms },
+        .recycle = { p->max_jobs, p->max_age_ms, p->max_rss_bytes },
         .prefetch = (uint32_t)p->prefetch,
         .concurrency = (uint32_t)p->concurrency,
+        .batch_max = (uint32_t)p->batch.max,
+        .batch_wait_ms = p->batch.wait_ms,
+        .max_rate = p->max_rate,
         .time_limit_ms = p->time_limit_ms,
         .soft_time_limit_ms = p->soft_time_limit_ms,
         .grace_ms = p->grace_ms,
@@ -139,24 +142,68 @@ static struct pool_config pool_config_of(const struct config *cfg, const struct 
         .user = p->user,
         .group = p->group,
         .nice = p->nice,
+        .has_oom_score_adj = p->oom_score_adj != CONFIG_INT_UNSET,
+        .oom_score_adj = p->oom_score_adj,
+        .watchdog_ms = p->watchdog_ms,
+        .worker_socket = p->worker_socket,
+        .worker_token = p->worker_token,
+        .worker_socket_mode = p->worker_socket_mode,
+        .worker_socket_max = (uint32_t)p->worker_socket_max,
+        .ack_timeout_ms = cfg->queues[p->queue_index].ack_timeout_ms,
+        .may_gain_privs = !p->no_new_privs,
         .max_message = (uint32_t)cfg->limits.max_message_bytes,
         .max_result = 1u << 20,
     };
 }
 
+static struct queue_key_limit key_limit_of(const struct config_pool *p)
+{
+    struct queue_key_limit l = { .max = (uint32_t)p->max_in_flight_per_key, .key = QUEUE_KEY_CLIENT };
+    if (strcmp(p->max_in_flight_key, "topic") == 0)
+        l.key = QUEUE_KEY_TOPIC;
+    else if (strncmp(p->max_in_flight_key, "header:", 7) == 0)
+        l = (struct queue_key_limit){ l.max, QUEUE_KEY_HEADER, p->max_in_flight_key + 7 };
+    return l;
+}
+
+/* Pools of one queue say the same. */
+void gateway_limit_keys(const struct gateway *g, const struct config *cfg)
+{
+    for (size_t i = 0; i < cfg->n_pools; i++) {
+        struct queue_key_limit l = key_limit_of(&cfg->pools[i]);
+        hub_limit_keys(g->hub, hub_find_queue(g->hub, sl_str(cfg->pools[i].queue)), &l);
+    }
+}
+
+void gateway_pools_of(const struct gateway *g, const struct config *cfg, struct gateway_pools *out)
+{
+    *out = (struct gateway_pools){ .n = (uint32_t)cfg->n_pools };
+    out->v = sl_calloc(cfg->n_pools + 1, sizeof *out->v);
+    out->rlimits = sl_calloc(cfg->n_pools + 1, sizeof *out->rlimits);
+    for (size_t i = 0; i < cfg->n_pools; i++) {
+        out->v[i] = pool_config_of(cfg, &cfg->pools[i]);
+        out->v[i].queue = hub_find_queue(g->hub, sl_str(cfg->pools[i].queue));
+        out->v[i].rlimits = out->rlimits[i].v;
+        out->v[i].n_rlimits = rlimits_of(&cfg->pools[i].rlimits, out->rlimits[i].v);
+    }
+}
+
+void gateway_pools_fini(struct gateway_pools *pools)
+{
+    sl_free(pools->v);
+    sl_free(pools->rlimits);
+}
+
 static int add_pools(struct gateway *g)
 {
-    size_t n = g->cfg->n_pools;
-    g->rlimits = sl_calloc(n, sizeof *g->rlimits);
-    for (size_t i = 0; i < n; i++) {
-        struct pool_config pc = pool_config_of(g->cfg, &g->cfg->pools[i]);
-        pc.rlimits = g->rlimits[i].v;
-        pc.n_rlimits = rlimits_of(&g->cfg->pools[i].rlimits, g->rlimits[i].v);
-        int err = pools_add(g->pools, &pc);
-        if (err != SL_OK)
-            return err;
-    }
-    return SL_OK;
+    struct gateway_pools all;
+    int err = SL_OK;
+    gateway_pools_of(g, g->cfg, &all);
+    for (uint32_t i = 0; i < all.n && err == SL_OK; i++)
+        err = pools_add(g->pools, &all.v[i]);
+    gateway_pools_fini(&all);
+    gateway_limit_keys(g, g->cfg);
+    return err;
 }
 
 /* ---- the nursery's events ---- */
@@ -172,6 +219,7 @@ static void on_locked(void *arg, int err)
         return; /* it could not listen, or was told to stop meanwhile */
     gateway_begin(g);
     pools_start(g->pools);
+    g->pools_started = true;
     sl_log(SL_INFO, "ready", "node=%s queues=%zu pools=%zu", g->cfg->node, g->cfg->n_queues, g->cfg->n_pools);
 }
 
@@ -253,5 +301,4 @@ void gateway_free(struct gateway *g)
     store_close(g->volatiles);
     store_close(g->store);
     sl_free(g->listeners);
-    sl_free(g->rlimits);
 }

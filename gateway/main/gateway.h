@@ -28,8 +28,22 @@ struct pool_rlimits {
     struct nursery_rlimit v[NURSERY_RLIMITS_MAX];
 };
 
+/* The configured pools as their room wants them; its strings are the configuration's. */
+struct gateway_pools {
+    struct pool_config *v;
+    struct pool_rlimits *rlimits;
+    uint32_t n;
+};
+
+/* The configuration once more, from where it came from. SL_EINVAL: `faults`. */
+struct gateway_source {
+    int (*load)(const void *arg, struct config **out, struct config_faults *faults);
+    const void *arg;
+};
+
 struct gateway {
     const struct config *cfg;
+    struct gateway_source source;
     uv_loop_t loop;
     struct nursery *nursery;
     struct store *store;     /* durable */
@@ -39,8 +53,8 @@ struct gateway {
     struct net *net;
     struct pools *pools;
     struct hub_listener *listeners; /* one per configured listener */
-    struct pool_rlimits *rlimits;   /* one per configured pool */
     bool opened;                    /* loop and rooms of the shell exist */
+    bool pools_started;             /* the old nursery has gone */
 
     /* turn.c */
     struct sl_clock clock;
@@ -63,12 +77,16 @@ struct gateway {
 
 /* Everything that needs no loop yet: limits, nursery, store, hub, recovery.
  * Exit status on failure, after telling why; -1: go on. */
-int gateway_setup(struct gateway *g, const struct config *cfg);
+int gateway_setup(struct gateway *g, const struct config *cfg, const struct gateway_source *source);
 /* Loop, rooms of the shell, listeners. As above. */
 int gateway_open(struct gateway *g);
 /* Runs until stopped; returns the exit status. Frees everything. */
 int gateway_run(struct gateway *g);
 void gateway_free(struct gateway *g);
+void gateway_pools_of(const struct gateway *g, const struct config *cfg, struct gateway_pools *out);
+void gateway_pools_fini(struct gateway_pools *pools);
+/* What pools say about messages of one key. Inside a turn, or before the first one. */
+void gateway_limit_keys(const struct gateway *g, const struct config *cfg);
 
 /* ---- turn.c ---- */
 SL_CHECK int gateway_turns_start(struct gateway *g);
@@ -82,6 +100,10 @@ void stop_watch(struct gateway *g);
 void stop_begin(struct gateway *g, const char *why, int exit_status);
 /* Called at the end of each turn: goes on when its phase is done. */
 void stop_step(struct gateway *g);
+
+/* ---- reload.c ---- */
+/* Takes over what can be changed, or nothing; tells which. */
+void gateway_reload(struct gateway *g);
 
 /* ---- summary.c ---- */
 void summary_log(struct gateway *g);

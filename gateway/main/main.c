@@ -23,6 +23,9 @@ static const char run_help[] =
     "signals\n"
     "  SIGTERM, SIGINT   drain: stop accepting, let workers finish for up to\n"
     "                    drain_timeout, flush, exit 0; the second one: stop now\n"
+    "  SIGHUP            read the configuration again: pools that changed are rolled,\n"
+    "                    new ones started, those that are gone drained; a file with a\n"
+    "                    fault, or with a change of another key, changes nothing\n"
     "  SIGUSR1           log a summary of all counters\n"
     "\n"
     "exit status: 0 done; 1 failed while working; 2 wrong use or configuration\n";
@@ -39,12 +42,18 @@ static const char check_help[] =
     "\n"
     "exit status: 0 the configuration is good; 2 it is not\n";
 
+static int load_again(const void *arg, struct config **out, struct config_faults *faults)
+{
+    const struct cli_options *o = arg;
+    struct config_overrides over = { o->sets, o->n_sets, o->data };
+    return config_load(o->config, &over, out, faults);
+}
+
 static struct config *load(const struct cli_options *o)
 {
     struct config *cfg = NULL;
     struct config_faults faults = { 0 };
-    struct config_overrides over = { o->sets, o->n_sets, o->data };
-    if (config_load(o->config, &over, &cfg, &faults) != SL_OK) {
+    if (load_again(o, &cfg, &faults) != SL_OK) {
         for (size_t i = 0; i < faults.n; i++)
             fprintf(stderr, "%s\n", faults.v[i]);
         fprintf(stderr, "%zu fault%s\n", faults.n, faults.n == 1 ? "" : "s");
@@ -60,7 +69,7 @@ static int run(const struct cli_options *o)
         return 2;
     static struct gateway g;
     sl_log(SL_INFO, "starting", "version=" SLUICE_VERSION " config=%s data_dir=%s", cfg->source, cfg->data_dir);
-    int status = gateway_setup(&g, cfg);
+    int status = gateway_setup(&g, cfg, &(struct gateway_source){ load_again, o });
     if (status < 0)
         status = gateway_open(&g);
     if (status < 0) {

@@ -299,16 +299,19 @@ static struct hub_config hub_config_of(struct gateway *g, uint32_t max_connectio
         .sharing = g->cfg->sharing == CONFIG_SHARE_FREE ? HUB_SHARE_FREE : HUB_SHARE_ROUND_ROBIN,
         .sys_interval_ms = g->cfg->sys_interval_ms,
         .version = SLUICE_VERSION,
+        .jobs_max = (uint32_t)g->cfg->jobs.max,
+        .jobs_ttl_ms = g->cfg->jobs.ttl_ms,
         .store = { g, submit, apply_here, fetch, apply_volatile },
     };
 }
 
-int gateway_setup(struct gateway *g, const struct config *cfg)
+int gateway_setup(struct gateway *g, const struct config *cfg, const struct gateway_source *source)
 {
-    *g = (struct gateway){ .cfg = cfg, .deadline_fd = -1 };
+    *g = (struct gateway){ .cfg = cfg, .source = *source, .deadline_fd = -1 };
     uint32_t max_connections = (uint32_t)cfg->limits.max_connections;
     uint64_t worker_nofile = raise_descriptors(&max_connections);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGHUP, SIG_IGN); /* until there is something to reload */
     sl_hash_seed(random_u64(), random_u64());
     int status = fork_nursery(g, worker_nofile);
     if (status < 0)

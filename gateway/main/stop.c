@@ -142,9 +142,8 @@ static void on_usr1(uv_signal_t *handle, int signum)
 
 static void on_hup(uv_signal_t *handle, int signum)
 {
-    (void)handle;
     (void)signum;
-    sl_log(SL_WARN, "reload_refused", "reason=\"this version reads its configuration at start; restart it\"");
+    gateway_reload(handle->data);
 }
 
 /* The nursery's own end reaches us through its socket; here its zombie is

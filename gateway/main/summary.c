@@ -20,9 +20,14 @@ static void log_pool(const struct pools *p, uint32_t index)
 {
     struct pool_status s;
     pools_status(p, index, &s);
-    sl_log(SL_INFO, "summary_pool", "pool=%s wanted=%u starting=%u running=%u stopping=%u waiting=%u started=%llu restarts=%llu faults=%llu",
+    sl_log(SL_INFO, "summary_pool", "pool=%s wanted=%u starting=%u running=%u stopping=%u waiting=%u started=%llu restarts=%llu faults=%llu min=%u max=%u "
+           "paused=%s crash_loop=%s crashes=%u outdated=%u recycled_jobs=%llu recycled_age=%llu recycled_rss=%llu "
+           "stuck=%llu external=%u joined=%llu refused=%llu",
            s.name, s.wanted, s.starting, s.running, s.stopping, s.waiting, (unsigned long long)s.started,
-           (unsigned long long)s.restarts, (unsigned long long)s.faults);
+           (unsigned long long)s.restarts, (unsigned long long)s.faults, s.min, s.max, s.paused ? "yes" : "no",
+           s.crash_loop ? "yes" : "no", s.crashes, s.outdated, (unsigned long long)s.recycled[RECYCLE_JOBS],
+           (unsigned long long)s.recycled[RECYCLE_AGE], (unsigned long long)s.recycled[RECYCLE_RSS], (unsigned long long)s.stuck, s.external,
+           (unsigned long long)s.joined, (unsigned long long)s.refused);
 }
 
 static const char *health_name(enum hub_health h)

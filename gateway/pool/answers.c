@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 
 #include "core/alloc.h"
-#include "pool_internal.h"
+#include "external.h"
 #include "wire/wire.h"
 
 #define REASON_MAX 512u
@@ -23,6 +23,7 @@ static void tell_stale(struct worker *w, uint64_t name)
     if (w->mode.ops->stale == NULL)
         return;
     w->mode.ops->stale(name, &w->out);
+    w->owed++;
     io_dirty(w);
 }
 
@@ -46,6 +47,7 @@ static void tell_published(struct worker *w, uint32_t ref, enum wire_published c
     if (ref == 0 || w->mode.ops->published == NULL)
         return;
     w->mode.ops->published(ref, (int)code, &w->out);
+    w->owed++;
     io_dirty(w);
 }
 
@@ -79,13 +81,14 @@ void answers_published(struct worker *w)
     memmove(w->unpublished, w->unpublished + done, w->n_unpublished * sizeof *w->unpublished);
 }
 
-static int offer(struct worker *w, const struct mode_answer *a)
+/* The headers are the caller's to free. */
+static struct message_parts parts_of(const struct worker *w, const struct mode_answer *a)
 {
-    struct message_header *headers = sl_calloc(a->n_headers, sizeof *headers);
+    struct message_header *headers = a->n_headers == 0 ? NULL : sl_calloc(a->n_headers, sizeof *headers);
     size_t n = 0, pos = 0;
     while (n < a->n_headers && wire_header_next(a->headers, &pos, &headers[n]))
         n++;
-    struct message_parts parts = {
+    return (struct message_parts){
         .protocol = MESSAGE_WORKER,
         .qos = 1,
         .priority = MESSAGE_PRIORITY_DEFAULT,
@@ -97,52 +100,101 @@ static int offer(struct worker *w, const struct mode_answer *a)
         .n_headers = n,
         .payload = a->payload,
     };
+}
+
+static void parts_free(const struct message_parts *p)
+{
+    sl_free((struct message_header *)p->headers);
+}
+
+static void tell_fate(struct worker *w, uint32_t ref, enum hub_published fate)
+{
+    switch (fate) {
+    case HUB_PUBLISHED:
+        promise(w, ref);
+        break;
+    case HUB_PUBLISH_NOBODY:
+        tell_published(w, ref, WIRE_PUBLISHED_NOBODY);
+        break;
+    case HUB_PUBLISH_TOPIC:
+        tell_published(w, ref, WIRE_PUBLISHED_TOPIC);
+        sl_log(SL_WARN, "worker_publish_refused", "pool=%s pid=%d reason=topic", w->slot->pool->cfg->name, (int)w->pid);
+        break;
+    case HUB_PUBLISH_STORE:
+        tell_published(w, ref, WIRE_PUBLISHED_STORE);
+        break;
+    }
+}
+
+static enum hub_published publish_now(const struct worker *w, const struct mode_answer *a)
+{
+    if (hub_health(hub_of(w->slot)) == HUB_BROKEN)
+        return HUB_PUBLISH_STORE;
+    struct message_parts parts = parts_of(w, a);
     int err = hub_publish(hub_of(w->slot), &parts);
-    sl_free(headers);
-    return err;
+    parts_free(&parts);
+    if (err == SL_ENOENT)
+        return HUB_PUBLISH_NOBODY;
+    return err == SL_OK ? HUB_PUBLISHED : HUB_PUBLISH_TOPIC;
 }
 
-static void publish_now(struct worker *w, const struct mode_answer *a)
+/* Frames that waited for their delivery's ack, as the hub takes them. Views into
+ * the frames. */
+struct kept {
+    struct message_parts *parts;
+    uint32_t *refs;
+    enum hub_published *fates;
+    uint32_t n, cap;
+};
+
+static void kept_add(struct kept *k, const struct worker *w, const struct mode_answer *a)
 {
-    if (hub_health(hub_of(w->slot)) == HUB_BROKEN) {
-        tell_published(w, a->ref, WIRE_PUBLISHED_STORE);
-        return;
+    if (k->n == k->cap) {
+        k->cap = k->cap == 0 ? 4 : k->cap * 2;
+        k->parts = sl_realloc(k->parts, k->cap * sizeof *k->parts);
+        k->refs = sl_realloc(k->refs, k->cap * sizeof *k->refs);
+        k->fates = sl_realloc(k->fates, k->cap * sizeof *k->fates);
     }
-    int err = offer(w, a);
-    if (err == SL_OK) {
-        promise(w, a->ref);
-        return;
-    }
-    /* Nobody takes it: there is nothing to store, as for any publisher. */
-    tell_published(w, a->ref, err == SL_ENOENT ? WIRE_PUBLISHED_STORED : WIRE_PUBLISHED_TOPIC);
-    if (err != SL_ENOENT)
-        sl_log(SL_WARN, "worker_publish_refused", "pool=%s pid=%d error=%s", w->slot->pool->cfg->name, (int)w->pid, sl_err_name(err));
+    k->parts[k->n] = parts_of(w, a);
+    k->refs[k->n++] = a->ref;
 }
 
-/* Frames that waited for their delivery's ack: with it, or not at all. */
-static void release_kept(struct worker *w, struct sl_buf *kept, bool acked)
+static struct kept kept_of(const struct worker *w, struct sl_bytes frames)
 {
+    struct kept k = { 0 };
     struct mode again;
     mode_init(&again, w->mode.cfg);
-    while (sl_buf_len(kept) > 0) {
+    while (frames.n > 0) {
         struct mode_answer a;
         size_t used;
-        int err = again.ops->next(&again, sl_buf_view(kept), &a, &used);
+        int err = again.ops->next(&again, frames, &a, &used);
         SL_ASSERT(err == SL_OK); /* it was read once already */
-        if (acked)
-            publish_now(w, &a);
-        else
-            tell_published(w, a.ref, WIRE_PUBLISHED_STALE);
-        sl_buf_consume(kept, used);
+        kept_add(&k, w, &a);
+        frames = sl_bytes_of(frames.p + used, frames.n - used);
     }
     mode_fini(&again);
-    sl_buf_fini(kept);
+    return k;
+}
+
+/* `done`: they were published with their ack, else they are dropped. */
+static void kept_end(struct worker *w, struct kept *k, bool done)
+{
+    for (uint32_t i = 0; i < k->n; i++) {
+        if (done)
+            tell_fate(w, k->refs[i], k->fates[i]);
+        else
+            tell_published(w, k->refs[i], WIRE_PUBLISHED_STALE);
+        parts_free(&k->parts[i]);
+    }
+    sl_free(k->parts);
+    sl_free(k->refs);
+    sl_free(k->fates);
 }
 
 static bool on_publish(struct worker *w, const struct mode_answer *a, struct sl_bytes raw)
 {
     if (a->name == 0) {
-        publish_now(w, a);
+        tell_fate(w, a->ref, publish_now(w, a));
         return true;
     }
     bool ok;
@@ -161,18 +213,36 @@ static bool on_publish(struct worker *w, const struct mode_answer *a, struct sl_
 
 /* ---- settling ---- */
 
-static bool settle(struct worker *w, const struct mode_answer *a, struct queue_answer verb)
+/* With an ack goes what its delivery's PUBLISHes have brought, in one step. */
+static int give(struct worker *w, struct hub_answer *answer, struct sl_buf *frames)
+{
+    struct hub *hub = hub_of(w->slot);
+    if (SL_LIKELY(sl_buf_len(frames) == 0))
+        return hub_answer(hub, w->slot->consumer, answer);
+    struct kept k = kept_of(w, sl_buf_view(frames));
+    bool acks = answer->verb.verb == QUEUE_ACK;
+    if (acks) {
+        answer->publishes = k.parts;
+        answer->n_publishes = k.n;
+        answer->published = k.fates;
+    }
+    int err = hub_answer(hub, w->slot->consumer, answer);
+    kept_end(w, &k, err == SL_OK && acks);
+    return err;
+}
+
+static bool settle(struct worker *w, const struct mode_answer *a, struct hub_answer *answer)
 {
     bool ok;
     struct held *h = find(w, a->name, &ok);
     if (h == NULL)
         return ok;
-    struct hub_answer answer = { .lease = h->lease, .verb = verb, .reason = a->reason };
+    answer->lease = h->lease;
     struct sl_buf kept = h->kept;
     h->kept = (struct sl_buf){ 0 };
     held_drop(&w->held, h);
-    int err = hub_answer(hub_of(w->slot), w->slot->consumer, &answer);
-    release_kept(w, &kept, err == SL_OK && verb.verb == QUEUE_ACK);
+    int err = give(w, answer, &kept);
+    sl_buf_fini(&kept);
     if (err != SL_OK)
         tell_stale(w, a->name);
     return true;
@@ -181,25 +251,25 @@ static bool settle(struct worker *w, const struct mode_answer *a, struct queue_a
 static bool on_ack(struct worker *w, const struct mode_answer *a, struct sl_bytes raw)
 {
     (void)raw;
-    return settle(w, a, (struct queue_answer){ .verb = QUEUE_ACK });
+    return settle(w, a, &(struct hub_answer){ .verb = { .verb = QUEUE_ACK }, .has_result = a->has_result, .result = a->result, .result_type = a->content_type });
 }
 
 static bool on_retry(struct worker *w, const struct mode_answer *a, struct sl_bytes raw)
 {
     (void)raw;
-    return settle(w, a, (struct queue_answer){ QUEUE_RETRY, a->has_delay, a->delay_ms });
+    return settle(w, a, &(struct hub_answer){ .verb = { QUEUE_RETRY, a->has_delay, a->delay_ms }, .reason = a->reason });
 }
 
 static bool on_release(struct worker *w, const struct mode_answer *a, struct sl_bytes raw)
 {
     (void)raw;
-    return settle(w, a, (struct queue_answer){ .verb = QUEUE_RELEASE });
+    return settle(w, a, &(struct hub_answer){ .verb = { .verb = QUEUE_RELEASE } });
 }
 
 static bool on_dead(struct worker *w, const struct mode_answer *a, struct sl_bytes raw)
 {
     (void)raw;
-    return settle(w, a, (struct queue_answer){ .verb = QUEUE_KILL });
+    return settle(w, a, &(struct hub_answer){ .verb = { .verb = QUEUE_KILL }, .reason = a->reason });
 }
 
 /* ---- the rest ---- */
@@ -213,9 +283,19 @@ static bool on_hello(struct worker *w, const struct mode_answer *a, struct sl_by
         return true; /* too late: it is being ended */
     const struct pool_config *cfg = w->slot->pool->cfg;
     uint32_t prefetch = a->prefetch > 0 && a->prefetch < cfg->prefetch ? a->prefetch : cfg->prefetch;
+    const char *refused = w->guest != NULL ? guest_hello(w, a) : NULL;
+    if (refused != NULL) {
+        w->slot->pool->refused++;
+        worker_fault(w, &(struct mode_error){ WIRE_ERROR_DENIED, refused }, SL_BYTES_NONE);
+        return false;
+    }
     w->wants_soft = a->wants_soft;
-    w->mode.ops->welcome(&w->mode, prefetch, &w->out);
+    struct mode_welcome welcome = { .prefetch = prefetch, .batches = cfg->batch_max > 1, .external = w->guest != NULL,
+                                    .time_limit_ms = worker_time_limit_ms(w),
+                                    .soft_time_limit_ms = cfg->soft_time_limit_ms };
+    w->mode.ops->welcome(&w->mode, &welcome, &w->out);
     io_dirty(w);
+    w->gathers = a->gathers;
     worker_run(w, prefetch);
     return true;
 }
@@ -224,7 +304,9 @@ static bool on_progress(struct worker *w, const struct mode_answer *a, struct sl
 {
     bool ok;
     (void)raw;
-    (void)find(w, a->name, &ok);
+    const struct held *h = find(w, a->name, &ok);
+    if (h != NULL && hub_progress(hub_of(w->slot), w->slot->consumer, h->lease, a->per_mille) != SL_OK)
+        tell_stale(w, a->name);
     return ok;
 }
 
@@ -242,7 +324,8 @@ static bool on_extend(struct worker *w, const struct mode_answer *a, struct sl_b
         return true;
     }
     if (h->soft_at_ms != 0) {
-        uint64_t gap = cfg->time_limit_ms > cfg->soft_time_limit_ms ? cfg->time_limit_ms - cfg->soft_time_limit_ms : 0;
+        uint64_t limit = worker_time_limit_ms(w);
+        uint64_t gap = limit > cfg->soft_time_limit_ms ? limit - cfg->soft_time_limit_ms : 0;
         h->soft_at_ms = pools_now(w->slot->pool->pools) + (a->delay_ms > gap ? a->delay_ms - gap : 0);
         h->soft_told = false;
     }
@@ -262,13 +345,17 @@ static bool on_bye(struct worker *w, const struct mode_answer *a, struct sl_byte
     return true;
 }
 
+/* exec: as much of its stdout as a result may have. */
 static bool on_output(struct worker *w, const struct mode_answer *a, struct sl_bytes raw)
 {
     const struct pool_config *cfg = w->slot->pool->cfg;
     (void)raw;
-    if (w->result_bytes <= cfg->max_result && w->result_bytes + a->result.n > cfg->max_result)
+    size_t has = sl_buf_len(&w->result), room = cfg->max_result - has;
+    struct sl_bytes fits = sl_bytes_of(a->result.p, a->result.n < room ? a->result.n : room);
+    if (fits.n < a->result.n && !w->result_cut)
         sl_log(SL_WARN, "worker_result_cut", "pool=%s pid=%d max_result=%u", cfg->name, (int)w->pid, (unsigned)cfg->max_result);
-    w->result_bytes += a->result.n;
+    w->result_cut = w->result_cut || fits.n < a->result.n;
+    SL_ASSERT(sl_buf_append_bytes(&w->result, fits) == SL_OK);
     return true;
 }
 
@@ -320,6 +407,9 @@ void answers_feed(struct worker *w)
     }
     worker_update_started(w);
     drain_progress(w);
+    if (w->guest != NULL)
+        guest_look(w);
+    io_flow(w);
 }
 
 /* ---- exec ---- */
@@ -352,6 +442,8 @@ bool answers_by_exit(struct worker *w, int status)
     uint8_t tail[TAIL_BYTES];
     char text[32];
     struct hub_answer answer = { .lease = h->lease, .verb.verb = verbs[verdict] };
+    answer.has_result = verdict == VERDICT_ACK;
+    answer.result = sl_buf_view(&w->result);
     if (verdict != VERDICT_ACK)
         answer.reason = last_words(output_tail(w, tail), status, text, sizeof text);
     held_drop(&w->held, h);

@@ -4,7 +4,7 @@
  *              └── timeout ─▶ SIGTERM ─▶ grace ─▶ SIGKILL */
 #include <signal.h>
 
-#include "pool_internal.h"
+#include "external.h"
 
 #define PATIENCE_MS 1000u /* for a worker that has nothing left to do */
 
@@ -49,15 +49,17 @@ void drain_check(struct pools *p)
     p->done(p->done_arg);
 }
 
+static void stop_slot(struct slot *s)
+{
+    if (s->worker != NULL)
+        worker_stop(s->worker, END_ORDERLY, s->pool->cfg->grace_ms);
+}
+
 static void on_time(uv_timer_t *timer)
 {
     struct pools *p = timer->data;
-    for (uint32_t i = 0; i < p->n; i++) {
-        const struct pool *pool = p->v[i];
-        for (uint32_t k = 0; k < pool->cfg->workers; k++)
-            if (pool->slots[k].worker != NULL)
-                worker_stop(pool->slots[k].worker, END_ORDERLY, pool->cfg->grace_ms);
-    }
+    turn_begin(p);
+    pools_each_place(p, stop_slot);
     drain_check(p);
 }
 
@@ -78,16 +80,19 @@ void pools_drain(struct pools *p, uint64_t timeout_ms, void (*done)(void *arg), 
     p->done = done;
     p->done_arg = arg;
     turn_begin(p);
-    for (uint32_t i = 0; i < p->n; i++)
-        for (uint32_t k = 0; k < p->v[i]->cfg->workers; k++)
-            drain_slot(&p->v[i]->slots[k]);
+    for (uint32_t i = 0; i < p->n_all; i++)
+        external_close(p->v[i]);
+    pools_each_place(p, drain_slot);
     (void)uv_timer_start(&p->drain_timer, on_time, p->n_workers == 0 ? 0 : timeout_ms, 0);
+}
+
+static void kill_slot(struct slot *s)
+{
+    if (s->worker != NULL)
+        worker_kill(s->worker, END_ORDERLY);
 }
 
 void pools_kill(struct pools *p)
 {
-    for (uint32_t i = 0; i < p->n; i++)
-        for (uint32_t k = 0; k < p->v[i]->cfg->workers; k++)
-            if (p->v[i]->slots[k].worker != NULL)
-                worker_kill(p->v[i]->slots[k].worker, END_ORDERLY);
+    pools_each_place(p, kill_slot);
 }

@@ -39,6 +39,16 @@ enum held_is held_by_id(const struct held_table *t, uint64_t id, struct held **o
 void held_drop(struct held_table *t, struct held *h);
 uint64_t held_tag(const struct held_table *t, const struct held *h);
 
+/* How many it had ever, and how many of them it has answered. */
+static inline uint64_t held_answered(const struct held_table *t)
+{
+    return t->n_recent;
+}
+static inline uint64_t held_ever(const struct held_table *t)
+{
+    return t->n_recent + t->n_open;
+}
+
 /* Oldest first; NULL: none. */
 struct held *held_first(const struct held_table *t);
 struct held *held_after(const struct held_table *t, const struct held *h);

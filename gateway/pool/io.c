@@ -6,10 +6,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "pool_internal.h"
+#include "external.h"
 
 #define READ_BYTES    (64u << 10)
 #define KEEP_CAPACITY (256u << 10) /* an empty buffer larger than this is given back */
+#define OWED_MAX      16384u       /* answers of ours that it has not read */
 
 /* ---- opening ---- */
 
@@ -32,24 +33,34 @@ static int make_pair(enum worker_pipe which, bool socket, int *ours, int *theirs
     return SL_OK;
 }
 
+static int open_pipe(struct worker *w, enum worker_pipe which, int fd)
+{
+    uv_pipe_t *pipe = &w->pipes[which];
+    (void)uv_pipe_init(w->timer.loop, pipe, 0);
+    pipe->data = w;
+    w->n_handles++;
+    w->pipe_open[which] = true;
+    if (uv_pipe_open(pipe, fd) == 0)
+        return SL_OK;
+    (void)close(fd);
+    return SL_ESYS;
+}
+
+static int start_reading(struct worker *w, enum worker_pipe which)
+{
+    return uv_read_start((uv_stream_t *)&w->pipes[which], on_alloc, on_read) == 0 ? SL_OK : SL_ESYS;
+}
+
 static int add_pipe(struct worker *w, enum worker_pipe which, int number, struct nursery_spawn *s)
 {
     int ours, theirs;
     if (make_pair(which, which == PIPE_MAIN && is_socket(w), &ours, &theirs) != SL_OK)
         return SL_ESYS;
     s->fds[s->n_fds++] = (struct nursery_fd){ theirs, number };
-    uv_pipe_t *pipe = &w->pipes[which];
-    (void)uv_pipe_init(w->timer.loop, pipe, 0);
-    pipe->data = w;
-    w->n_handles++;
-    w->pipe_open[which] = true;
-    if (uv_pipe_open(pipe, ours) != 0) {
-        (void)close(ours);
-        return SL_ESYS;
-    }
-    if (which != PIPE_STDIN && uv_read_start((uv_stream_t *)pipe, on_alloc, on_read) != 0)
-        return SL_ESYS;
-    return SL_OK;
+    int err = open_pipe(w, which, ours);
+    if (err == SL_OK && which != PIPE_STDIN)
+        err = start_reading(w, which);
+    return err;
 }
 
 int io_open(struct worker *w, struct nursery_spawn *s)
@@ -69,6 +80,12 @@ int io_open(struct worker *w, struct nursery_spawn *s)
         (void)close(s->fds[i].fd);
     s->n_fds = 0;
     return err;
+}
+
+int io_adopt(struct worker *w, int fd)
+{
+    int err = open_pipe(w, PIPE_MAIN, fd);
+    return err == SL_OK ? start_reading(w, PIPE_MAIN) : err;
 }
 
 /* ---- closing ---- */
@@ -137,6 +154,10 @@ static void take(struct worker *w, enum worker_pipe which, const uint8_t *p, siz
 static void main_ended(struct worker *w)
 {
     w->closed = true;
+    if (w->guest != NULL) {
+        guest_end(w);
+        return;
+    }
     if (w->mode.ops->per_message || w->state == WORKER_ENDING || w->gone)
         return;
     if (w->slot->consumer != 0) {
@@ -195,6 +216,7 @@ void io_dirty(struct worker *w)
     p->dirty = w;
 }
 
+/* What was lost on the way counts as written: nobody asks a worker that does not read. */
 static void stop_writing(struct worker *w)
 {
     w->write_dead = true;
@@ -205,6 +227,7 @@ static void on_written(uv_write_t *req, int status)
 {
     struct worker *w = req->data;
     w->writing = false;
+    w->written += sl_buf_len(&w->sending);
     sl_buf_clear(&w->sending);
     if (status != 0)
         stop_writing(w);
@@ -236,6 +259,7 @@ static void shut_main(struct worker *w)
 
 static void after_flush(struct worker *w)
 {
+    w->owed = 0;
     if (w->out.cap > KEEP_CAPACITY)
         sl_buf_fini(&w->out);
     if (w->close_stdin)
@@ -244,7 +268,19 @@ static void after_flush(struct worker *w)
         shut_main(w);
 }
 
-void io_flush(struct worker *w)
+static void count_written(struct worker *w, size_t n)
+{
+    sl_buf_consume(&w->out, n);
+    w->written += n;
+}
+
+uint64_t io_sent(const struct worker *w)
+{
+    const uv_stream_t *stream = (const uv_stream_t *)&w->pipes[is_socket(w) ? PIPE_MAIN : PIPE_STDIN];
+    return w->written + sl_buf_len(&w->sending) - (w->writing ? uv_stream_get_write_queue_size(stream) : 0);
+}
+
+static void flush(struct worker *w)
 {
     enum worker_pipe which = is_socket(w) ? PIPE_MAIN : PIPE_STDIN;
     if (w->write_dead || !w->pipe_open[which])
@@ -259,11 +295,52 @@ void io_flush(struct worker *w)
         if (written < 0 && written != UV_EAGAIN)
             stop_writing(w); /* its end tells the rest */
         else if (written > 0)
-            sl_buf_consume(&w->out, (size_t)written);
+            count_written(w, (size_t)written);
         if (sl_buf_len(&w->out) > 0) {
             write_rest(w, stream);
             return;
         }
     }
     after_flush(w);
+}
+
+/* ---- flow ---- */
+
+static void set_stuffed(struct worker *w, bool stuffed)
+{
+    if (w->stuffed == stuffed)
+        return;
+    w->stuffed = stuffed;
+    if (w->slot->consumer == 0)
+        return;
+    turn_begin(w->slot->pools);
+    hub_consumer_pause(hub_of(w->slot), w->slot->consumer, stuffed || w->slot->pool->paused);
+}
+
+static void set_deaf(struct worker *w, bool deaf)
+{
+    if (w->deaf == deaf)
+        return;
+    w->deaf = deaf;
+    if (deaf)
+        (void)uv_read_stop((uv_stream_t *)&w->pipes[PIPE_MAIN]);
+    else
+        (void)start_reading(w, PIPE_MAIN);
+}
+
+/* Deliveries are held back long before answers: a worker that writes a large
+ * result and reads nothing meanwhile must be read. In `exec` the consumer is the
+ * place, and outlives the worker: it has one message, and nothing is owed. */
+void io_flow(struct worker *w)
+{
+    if (w->gone || w->closed || w->mode.ops->per_message)
+        return;
+    set_stuffed(w, sl_buf_len(&w->out) + sl_buf_len(&w->sending) > OUTPUT_MAX);
+    set_deaf(w, w->owed + w->n_unpublished > OWED_MAX);
+}
+
+void io_flush(struct worker *w)
+{
+    flush(w);
+    io_flow(w);
 }

@@ -32,9 +32,12 @@ struct mode_answer {
     struct sl_bytes reason;
     bool has_result;
     struct sl_bytes result, content_type; /* ACK; OUTPUT: result */
+    uint16_t per_mille; /* PROGRESS */
     /* HELLO */
     uint32_t prefetch; /* 0: as configured */
     bool wants_soft;
+    bool gathers; /* it may answer only when it has several */
+    struct sl_bytes worker_name, token; /* token: empty when it gave none */
     /* PUBLISH */
     uint32_t ref; /* 0: no answer wanted */
     bool retain;
@@ -46,6 +49,14 @@ struct mode_answer {
 struct mode_error {
     uint16_t code;
     const char *text;
+};
+
+/* What a worker is told when it has joined. */
+struct mode_welcome {
+    uint32_t prefetch;
+    bool batches;  /* the pool delivers in batches: hub_delivery.more */
+    bool external; /* not our process: time_limit_ms is the queue's ack_timeout */
+    uint64_t time_limit_ms, soft_time_limit_ms; /* 0: none */
 };
 
 struct mode_delivery {
@@ -60,6 +71,7 @@ struct mode {
     const struct mode_ops *ops;
     const struct pool_config *cfg; /* borrowed */
     const char *fault;             /* written with SL_EPEER and SL_ETOOBIG: a stable word */
+    uint32_t acks_left;            /* socket: tags of the last ACKS that are still in the input */
     size_t scanned;                /* lines: bytes known to hold no end of line */
     struct cJSON *line;            /* lines: what the last answer points into */
     struct sl_buf text;            /* lines: decoded base64, the same */
@@ -79,7 +91,7 @@ struct mode_ops {
      * SL_EPEER, SL_ETOOBIG  the worker broke the protocol: mode->fault says how */
     int (*next)(struct mode *m, struct sl_bytes in, struct mode_answer *out, size_t *consumed);
     /* What the gateway says besides; NULL: this mode has no words for it. */
-    void (*welcome)(const struct mode *m, uint32_t prefetch, struct sl_buf *out);
+    void (*welcome)(const struct mode *m, const struct mode_welcome *w, struct sl_buf *out);
     void (*stale)(uint64_t name, struct sl_buf *out);
     void (*error)(const struct mode_error *e, struct sl_buf *out);
     void (*published)(uint32_t ref, int code, struct sl_buf *out);

@@ -293,11 +293,12 @@ static int take_ack(struct mode *m, struct mode_answer *out)
     return err;
 }
 
-static int take_progress(struct mode *m)
+static int take_progress(struct mode *m, struct mode_answer *out)
 {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(m->line, "progress");
     if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0 && item->valuedouble <= 1))
         return fault(m, "progress-range");
+    out->per_mille = (uint16_t)(item->valuedouble * 1000 + 0.5);
     return SL_OK;
 }
 
@@ -354,7 +355,7 @@ static int take_verb(struct mode *m, const struct verb *v, struct mode_answer *o
     case MODE_DEAD:
         return get_text(m, "reason", &out->reason);
     case MODE_PROGRESS:
-        return take_progress(m);
+        return take_progress(m, out);
     case MODE_EXTEND:
         return take_extend(m, out);
     case MODE_PUBLISH:

@@ -23,7 +23,7 @@ static void socket_deliver(struct mode *m, const struct mode_delivery *d, struct
         .tag = d->tag,
         .attempt = q->attempt,
         .max_attempts = d->from->max_attempts,
-        .flags = (uint8_t)((q->redelivered ? WIRE_REDELIVERED : 0) | (q->last ? WIRE_LAST : 0)),
+        .flags = (uint8_t)((q->redelivered ? WIRE_REDELIVERED : 0) | (q->last ? WIRE_LAST : 0) | (d->from->more ? WIRE_MORE : 0)),
         .record = message_record(q->msg),
     };
     must(wire_encode_deliver(out, &f));
@@ -65,6 +65,9 @@ static void take_hello(const struct wire_hello *f, struct mode_answer *out)
     out->kind = MODE_HELLO;
     out->prefetch = f->prefetch;
     out->wants_soft = (f->flags & WIRE_WANTS_SOFT_LIMIT) != 0;
+    out->gathers = (f->flags & WIRE_GATHERS) != 0;
+    out->worker_name = f->name;
+    out->token = f->token;
 }
 
 /* Each case is one move; wire_decode has refused all other types. */
@@ -82,7 +85,7 @@ static void take(const struct wire_frame *f, struct mode_answer *out)
     else if (f->type == WIRE_DEAD)
         *out = (struct mode_answer){ .kind = MODE_DEAD, .name = f->u.dead.tag, .reason = f->u.dead.reason };
     else if (f->type == WIRE_PROGRESS)
-        *out = (struct mode_answer){ .kind = MODE_PROGRESS, .name = f->u.progress.tag };
+        *out = (struct mode_answer){ .kind = MODE_PROGRESS, .name = f->u.progress.tag, .per_mille = f->u.progress.per_mille };
     else if (f->type == WIRE_EXTEND)
         *out = (struct mode_answer){ .kind = MODE_EXTEND, .name = f->u.extend.tag, .delay_ms = f->u.extend.ms };
     else if (f->type == WIRE_PUBLISH)
@@ -91,8 +94,30 @@ static void take(const struct wire_frame *f, struct mode_answer *out)
         out->kind = MODE_BYE;
 }
 
+/* An ACKS becomes one answer per tag without a copy: the whole frame was read and
+ * checked, so the head goes with its first tag, and each call takes the next eight
+ * bytes from where it lies in the input. */
+static void take_next_ack(struct mode *m, struct sl_bytes tag, struct mode_answer *out, size_t *consumed)
+{
+    struct sl_reader r = sl_reader_of(tag);
+    *out = (struct mode_answer){ .kind = MODE_ACK, .name = sl_rd_u64le(&r) };
+    m->acks_left--;
+    *consumed = sizeof(uint64_t);
+}
+
+static void take_first_ack(struct mode *m, const struct wire_acks *f, struct mode_answer *out, size_t *consumed)
+{
+    m->acks_left = (uint32_t)wire_acks_count(f);
+    take_next_ack(m, f->tags, out, consumed);
+    *consumed += WIRE_HEAD;
+}
+
 static int socket_next(struct mode *m, struct sl_bytes in, struct mode_answer *out, size_t *consumed)
 {
+    if (m->acks_left > 0) {
+        take_next_ack(m, in, out, consumed);
+        return SL_OK;
+    }
     struct wire_reader reader = {
         .from = WIRE_FROM_WORKER,
         .max_frame = wire_frame_limit(m->cfg->max_message, m->cfg->max_result),
@@ -104,6 +129,10 @@ static int socket_next(struct mode *m, struct sl_bytes in, struct mode_answer *o
     if (err != SL_OK) {
         m->fault = reader.fault;
         return err;
+    }
+    if (f.type == WIRE_ACKS) {
+        take_first_ack(m, &f.u.acks, out, consumed);
+        return SL_OK;
     }
     take(&f, out);
     if (out->kind == MODE_ACK && out->result.n > m->cfg->max_result) {
@@ -122,15 +151,16 @@ static uint32_t ms32(uint64_t ms)
     return ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
 }
 
-static void socket_welcome(const struct mode *m, uint32_t prefetch, struct sl_buf *out)
+static void socket_welcome(const struct mode *m, const struct mode_welcome *w, struct sl_buf *out)
 {
     const struct pool_config *cfg = m->cfg;
     struct wire_welcome f = {
         .version = WIRE_VERSION, /* the lowest there is, so no worker's is below it */
-        .prefetch = prefetch,
-        .concurrency = cfg->concurrency,
-        .time_limit_ms = ms32(cfg->time_limit_ms),
-        .soft_time_limit_ms = ms32(cfg->soft_time_limit_ms),
+        .flags = (uint8_t)((w->batches ? WIRE_BATCHES : 0) | (w->external ? WIRE_EXTERNAL : 0)),
+        .prefetch = w->prefetch,
+        .concurrency = w->batches ? 1 : cfg->concurrency, /* one batch at a time */
+        .time_limit_ms = ms32(w->time_limit_ms),
+        .soft_time_limit_ms = ms32(w->soft_time_limit_ms),
         .max_message = cfg->max_message,
         .max_result = cfg->max_result,
         .queue = sl_str(cfg->queue_name),

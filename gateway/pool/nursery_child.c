@@ -15,11 +15,13 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/alloc.h"
 
 #define LOCK_POLL_MS 15
+#define START_MS     10000u
 #define POLL_FIXED 2u /* the socket and the signal */
 
 static void report(const struct nursery_child *c, const struct nursery_report *r)
@@ -45,6 +47,13 @@ static void report_refused(const struct nursery_child *c, const char *why)
     report(c, &r);
 }
 
+static uint64_t now_ms(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000u + (uint64_t)t.tv_nsec / 1000000u;
+}
+
 /* ---- workers ---- */
 
 static struct nursery_worker *find(struct nursery_child *c, pid_t pid)
@@ -61,7 +70,8 @@ static void add(struct nursery_child *c, const struct nursery_worker *w)
         c->cap_workers = c->cap_workers == 0 ? 16 : c->cap_workers * 2;
         c->workers = sl_realloc(c->workers, c->cap_workers * sizeof *c->workers);
     }
-    c->workers[c->n_workers++] = *w;
+    c->workers[c->n_workers] = *w;
+    c->workers[c->n_workers++].start_by_ms = now_ms() + c->start_ms;
 }
 
 /* Its exec pipe is readable: EOF says that the program runs. */
@@ -81,6 +91,18 @@ static void stage_read(struct nursery_child *c, struct nursery_worker *w)
     }
     struct nursery_report r = { .kind = REPORT_SPAWNED, .token = w->token, .exit.pid = w->pid };
     report(c, &r);
+}
+
+/* It hangs between fork and exec: its folder or program lies on a file system that does not answer, or
+ * somebody stopped it. The gateway has no pid of it to signal, so without this its place would be lost
+ * and an orderly end would wait for ever. */
+static void start_is_over(struct nursery_child *c, struct nursery_worker *w)
+{
+    (void)kill(w->pid, SIGKILL);
+    (void)close(w->stage_fd);
+    w->stage_fd = -1;
+    w->failed = true;
+    report_failed(c, &(struct nursery_failure){ w->token, ETIMEDOUT, "start" });
 }
 
 /* The zombie still reserves the number while its group is killed. */
@@ -273,6 +295,23 @@ static void read_stages(struct nursery_child *c, const struct pollfd *polls, siz
             }
 }
 
+/* Until when poll may wait, in ms; -1: for ever. Ends those starts that took too long. */
+static int watch_starts(struct nursery_child *c)
+{
+    uint64_t next = UINT64_MAX, now = 0;
+    for (size_t i = 0; i < c->n_workers; i++) {
+        struct nursery_worker *w = &c->workers[i];
+        if (w->stage_fd < 0)
+            continue;
+        now = now > 0 ? now : now_ms();
+        if (w->start_by_ms <= now)
+            start_is_over(c, w);
+        else if (w->start_by_ms - now < next)
+            next = w->start_by_ms - now;
+    }
+    return next == UINT64_MAX ? -1 : (int)next;
+}
+
 static void loop(struct nursery_child *c)
 {
     uint8_t *buffer = sl_alloc(NURSERY_ORDER_MAX);
@@ -280,9 +319,10 @@ static void loop(struct nursery_child *c)
     bool open = true;
     while (open) {
         polls = sl_realloc(polls, (POLL_FIXED + c->n_workers) * sizeof *polls);
+        int patience = watch_starts(c);
         size_t n = fill_polls(c, polls);
         bool waits = c->lock_fd >= 0 && !c->locked;
-        if (poll(polls, (nfds_t)n, waits ? LOCK_POLL_MS : -1) < 0)
+        if (poll(polls, (nfds_t)n, waits ? LOCK_POLL_MS : patience) < 0)
             continue; /* EINTR */
         if (waits)
             try_lock(c);
@@ -306,7 +346,8 @@ static void deafen(void)
 
 void nursery_child_run(int sock, const struct nursery_config *cfg)
 {
-    struct nursery_child c = { .sock = sock, .lock_fd = -1, .worker_nofile = cfg->worker_nofile };
+    struct nursery_child c = { .sock = sock, .lock_fd = -1, .worker_nofile = cfg->worker_nofile,
+                               .start_ms = cfg->start_ms > 0 ? cfg->start_ms : START_MS };
     deafen();
     (void)setsid(); /* the terminal's signals are the gateway's matter */
     (void)prctl(PR_SET_NAME, "sluice-nursery", 0, 0, 0);

@@ -12,6 +12,7 @@ struct nursery_worker {
     pid_t pid;
     uint64_t token;
     int stage_fd; /* the exec pipe; -1 once it told how the start went */
+    uint64_t start_by_ms; /* CLOCK_MONOTONIC; while stage_fd is open */
     bool failed;  /* it never became the program: its end is not reported */
 };
 
@@ -21,6 +22,7 @@ struct nursery_child {
     int lock_fd; /* -1: none was sent */
     bool locked;
     uint64_t worker_nofile;
+    uint64_t start_ms;
     struct nursery_worker *workers;
     size_t n_workers, cap_workers;
 };

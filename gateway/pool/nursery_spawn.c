@@ -3,7 +3,7 @@
  *
  *   descriptors             all become close-on-exec, then the wanted ones are
  *                           put in place, which takes the mark off
- *   limits, nice            while the rights to raise them are still there, and
+ *   limits, nice, OOM score while the rights to raise them are still there, and
  *                           after the descriptors, which use high numbers
  *   group, user             initgroups needs the old user
  *   no_new_privs, PDEATHSIG a change of credentials clears the death signal,
@@ -15,6 +15,7 @@
 #include <grp.h>
 #include <pwd.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -41,6 +42,20 @@ static int set_limit(int resource, uint64_t value)
     return setrlimit((__rlimit_resource_t)resource, &l);
 }
 
+static int set_oom_score_adj(int score)
+{
+    char text[16];
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    int n = snprintf(text, sizeof text, "%d", score);
+    ssize_t written = write(fd, text, (size_t)n);
+    int saved = errno;
+    (void)close(fd);
+    errno = saved;
+    return written == n ? 0 : -1;
+}
+
 static void apply_limits(const struct nursery_start *s, int stage_fd)
 {
     struct rlimit l;
@@ -55,6 +70,8 @@ static void apply_limits(const struct nursery_start *s, int stage_fd)
     errno = 0;
     if (s->order->nice != 0 && nice(s->order->nice) == -1 && errno != 0)
         fail(stage_fd, "nice");
+    if (s->order->has_oom_score_adj && set_oom_score_adj(s->order->oom_score_adj) != 0)
+        fail(stage_fd, "oom_score_adj");
 }
 
 static bool has_number(const struct nursery_spawn_order *o, int number)

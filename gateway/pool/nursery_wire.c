@@ -2,6 +2,8 @@
 
 #include "core/alloc.h"
 
+enum { FLAG_NO_NEW_PRIVS = 1, FLAG_OOM_SCORE = 2 };
+
 static int put_u32(struct sl_buf *out, uint32_t v)
 {
     uint8_t b[4];
@@ -51,7 +53,9 @@ static int put_numbers(struct sl_buf *out, const struct nursery_spawn *s)
     if (err == SL_OK)
         err = put_u32(out, (uint32_t)s->nice);
     if (err == SL_OK)
-        err = put_u32(out, s->no_new_privs ? 1 : 0);
+        err = put_u32(out, (s->no_new_privs ? FLAG_NO_NEW_PRIVS : 0) | (s->has_oom_score_adj ? FLAG_OOM_SCORE : 0));
+    if (err == SL_OK)
+        err = put_u32(out, (uint32_t)s->oom_score_adj);
     if (err == SL_OK)
         err = put_u32(out, (uint32_t)s->n_fds);
     for (size_t i = 0; err == SL_OK && i < s->n_fds; i++)
@@ -119,7 +123,10 @@ static void get_numbers(struct sl_reader *r, struct nursery_spawn_order *o)
 {
     o->token = sl_rd_u64le(r);
     o->nice = (int)sl_rd_u32le(r);
-    o->no_new_privs = sl_rd_u32le(r) != 0;
+    uint32_t flags = sl_rd_u32le(r);
+    o->no_new_privs = (flags & FLAG_NO_NEW_PRIVS) != 0;
+    o->has_oom_score_adj = (flags & FLAG_OOM_SCORE) != 0;
+    o->oom_score_adj = (int)sl_rd_u32le(r);
     o->n_fds = sl_rd_u32le(r);
     if (o->n_fds > NURSERY_FDS_MAX)
         r->bad = true;

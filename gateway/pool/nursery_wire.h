@@ -26,6 +26,8 @@ struct nursery_spawn_order {
     size_t n_rlimits;
     int nice;
     bool no_new_privs;
+    bool has_oom_score_adj;
+    int oom_score_adj;
 };
 
 /* SL_ETOOBIG: over NURSERY_ORDER_MAX. */

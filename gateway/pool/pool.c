@@ -5,7 +5,8 @@
 #include <signal.h>
 
 #include "core/alloc.h"
-#include "pool_internal.h"
+#include "pool_config.h"
+#include "external.h"
 
 void turn_begin(const struct pools *p)
 {
@@ -15,6 +16,22 @@ void turn_begin(const struct pools *p)
 uint64_t pools_now(const struct pools *p)
 {
     return uv_now(p->io.loop);
+}
+
+/* Downwards: a slot that is removed is replaced by the last one, which has been
+ * visited. */
+void pools_each_slot(const struct pools *p, void (*fn)(struct slot *s))
+{
+    for (uint32_t i = 0; i < p->n_all; i++)
+        for (uint32_t k = p->v[i]->n_slots; k-- > 0;)
+            fn(p->v[i]->slots[k]);
+}
+
+void pools_each_place(const struct pools *p, void (*fn)(struct slot *s))
+{
+    pools_each_slot(p, fn);
+    for (uint32_t i = 0; i < p->n_all; i++)
+        external_each(p->v[i], fn);
 }
 
 /* ---- reports ---- */
@@ -43,22 +60,22 @@ static void on_exited(void *arg, const struct nursery_exit *e)
         worker_exited(w, e);
 }
 
+static void lose_nursery(struct slot *s)
+{
+    (void)uv_timer_stop(&s->timer);
+    s->waiting = false;
+    if (s->worker != NULL)
+        worker_lost_nursery(s->worker);
+    slot_leave(s, &(struct hub_loss){ .cause = QUEUE_CAUSE_LOST, .charge_none = true });
+}
+
 /* The workers die with it, by their parent-death signal. */
 static void on_nursery_dead(void *arg)
 {
     struct pools *p = arg;
     p->nursery_dead = true;
     turn_begin(p);
-    for (uint32_t i = 0; i < p->n; i++) {
-        for (uint32_t k = 0; k < p->v[i]->cfg->workers; k++) {
-            struct slot *s = &p->v[i]->slots[k];
-            (void)uv_timer_stop(&s->timer);
-            s->waiting = false;
-            if (s->worker != NULL)
-                worker_lost_nursery(s->worker);
-            slot_leave(s, &(struct hub_loss){ .cause = QUEUE_CAUSE_LOST, .charge_none = true });
-        }
-    }
+    pools_each_slot(p, lose_nursery);
     sl_idmap_fini(&p->by_token);
     sl_idmap_fini(&p->by_pid);
 }
@@ -69,9 +86,11 @@ struct pools *pools_new(const struct pools_setup *setup)
 {
     struct pools *p = SL_NEW(struct pools);
     p->io = *setup;
+    sl_rng_seed(&p->rng, uv_hrtime());
     (void)uv_timer_init(p->io.loop, &p->drain_timer);
     p->drain_timer.data = p;
     p->n_timers = 1;
+    watchdog_init(p);
     (void)signal(SIGPIPE, SIG_IGN); /* a worker that stops reading is an error code */
     const struct nursery_reports reports = {
         .arg = p,
@@ -84,78 +103,84 @@ struct pools *pools_new(const struct pools_setup *setup)
     return p;
 }
 
-static void fill_defaults(struct pool_config *cfg)
+bool pool_config_valid(const struct pool_config *cfg)
 {
-    if (cfg->hello_ms == 0)
-        cfg->hello_ms = HELLO_MS_DEFAULT;
-    if (cfg->mode == POOL_EXEC || cfg->prefetch == 0)
-        cfg->prefetch = 1;
-    if (cfg->mode == POOL_EXEC || cfg->concurrency == 0)
-        cfg->concurrency = 1;
-    if (cfg->restart_max_ms < cfg->restart_initial_ms)
-        cfg->restart_max_ms = cfg->restart_initial_ms;
-    if (!(cfg->restart_factor >= 1))
-        cfg->restart_factor = 1;
+    uint32_t max = cfg->size.max > 0 ? cfg->size.max : cfg->workers;
+    bool runs = cfg->command != NULL && cfg->command[0] != NULL && max > 0 && cfg->size.min <= max;
+    bool joined = cfg->worker_socket != NULL && cfg->mode == POOL_SOCKET;
+    return (runs || (joined && max == 0)) && (joined || cfg->worker_socket == NULL) && cfg->n_rlimits <= NURSERY_RLIMITS_MAX;
 }
 
-static void init_slot(struct slot *s, struct pool *pool, uint32_t number)
+/* One rate for both while the one takes the places of the other. */
+static uint32_t rate_limit(const struct pool *pool, const struct pool *old)
 {
-    s->pool = pool;
-    s->number = number;
-    (void)uv_timer_init(pool->pools->io.loop, &s->timer);
-    s->timer.data = s;
-    pool->pools->n_timers++;
+    struct hub *hub = pool->pools->io.hub;
+    uint64_t rate = pool->cfg->max_rate;
+    if (rate == 0)
+        return 0;
+    if (old == NULL || old->limit == 0 || old->cfg->queue != pool->cfg->queue)
+        return hub_limit_add(hub, pool->cfg->queue, rate);
+    hub_limit_set(hub, pool->cfg->queue, old->limit, rate);
+    return old->limit;
+}
+
+struct pool *pool_new(struct pools *p, const struct pool_config *cfg, const struct pool *old)
+{
+    struct pool *pool = SL_NEW(struct pool);
+    struct mode m;
+    pool->pools = p;
+    pool_config_copy(&pool->own, cfg);
+    pool->cfg = &pool->own;
+    mode_init(&m, pool->cfg);
+    pool->ops = m.ops;
+    pool->limit = rate_limit(pool, old);
+    watch_init(pool);
+    return pool;
 }
 
 int pools_add(struct pools *p, const struct pool_config *cfg)
 {
     SL_ASSERT(!p->started);
-    if (cfg->command == NULL || cfg->command[0] == NULL || cfg->workers == 0 || cfg->n_rlimits > NURSERY_RLIMITS_MAX)
+    if (!pool_config_valid(cfg))
         return SL_EINVAL;
-    struct pool *pool = SL_NEW(struct pool);
-    struct mode m;
-    pool->pools = p;
-    pool->own = *cfg;
-    fill_defaults(&pool->own);
-    pool->cfg = &pool->own;
-    mode_init(&m, pool->cfg);
-    pool->ops = m.ops;
-    pool->slots = sl_calloc(cfg->workers, sizeof *pool->slots);
-    for (uint32_t i = 0; i < cfg->workers; i++)
-        init_slot(&pool->slots[i], pool, i);
-    p->v = sl_realloc(p->v, (p->n + 1) * sizeof *p->v);
-    p->v[p->n++] = pool;
-    return SL_OK;
+    p->v = sl_realloc(p->v, (p->n_all + 1) * sizeof *p->v);
+    p->v[p->n_all++] = pool_new(p, cfg, NULL);
+    p->n++;
+    return external_open(p->v[p->n - 1]);
 }
 
 void pools_start(struct pools *p)
 {
     p->started = true;
-    for (uint32_t i = 0; i < p->n; i++)
-        for (uint32_t k = 0; k < p->v[i]->cfg->workers; k++)
-            slot_start(&p->v[i]->slots[k]);
+    watchdog_set(p);
+    for (uint32_t i = 0; i < p->n; i++) {
+        staff_adjust(p->v[i]);
+        external_start(p->v[i]);
+    }
 }
 
 /* ---- a turn ---- */
 
-static void tell_published(struct pools *p)
+static void tell_published(struct slot *s)
 {
-    for (uint32_t i = 0; i < p->n; i++)
-        for (uint32_t k = 0; k < p->v[i]->cfg->workers; k++)
-            if (p->v[i]->slots[k].worker != NULL)
-                answers_published(p->v[i]->slots[k].worker);
+    if (s->worker != NULL)
+        answers_published(s->worker);
 }
 
 void pools_flush(struct pools *p)
 {
     if (p->n_unpublished > 0)
-        tell_published(p);
+        pools_each_place(p, tell_published);
     while (p->dirty != NULL) {
         struct worker *w = p->dirty;
         p->dirty = w->next_dirty;
         w->dirty = false;
         io_flush(w);
     }
+    for (uint32_t i = 0; i < p->n; i++)
+        watch_turn(p->v[i]);
+    if (p->n_all > p->n)
+        pools_sweep(p);
 }
 
 /* ---- the end ---- */
@@ -164,38 +189,89 @@ bool pools_idle(const struct pools *p)
 {
     if (p->n_workers > 0)
         return false;
-    for (uint32_t i = 0; i < p->n; i++)
-        for (uint32_t k = 0; k < p->v[i]->cfg->workers; k++)
-            if (p->v[i]->slots[k].consumer != 0)
+    for (uint32_t i = 0; i < p->n_all; i++)
+        for (uint32_t k = 0; k < p->v[i]->n_slots; k++)
+            if (p->v[i]->slots[k]->consumer != 0)
                 return false;
     return true;
 }
 
-static void release(struct pools *p)
+static void timer_closed(struct pools *p)
 {
-    for (uint32_t i = 0; i < p->n; i++) {
-        sl_free(p->v[i]->slots);
-        sl_free(p->v[i]);
-    }
+    if (--p->n_timers > 0)
+        return;
     sl_free(p->v);
     sl_idmap_fini(&p->by_token);
     sl_idmap_fini(&p->by_pid);
     sl_free(p); /* the only free of the pools */
 }
 
-static void on_slot_closed(uv_handle_t *handle)
-{
-    const struct slot *s = handle->data;
-    struct pools *p = s->pool->pools;
-    if (--p->n_timers == 0)
-        release(p);
-}
-
 static void on_drain_closed(uv_handle_t *handle)
 {
-    struct pools *p = handle->data;
-    if (--p->n_timers == 0)
-        release(p);
+    timer_closed(handle->data);
+}
+
+static void on_tick_closed(uv_handle_t *handle)
+{
+    struct pool *pool = handle->data;
+    struct pools *p = pool->pools;
+    pool_config_fini(&pool->own);
+    sl_free(pool->slots);
+    sl_free(pool); /* the only free of a pool */
+    timer_closed(p);
+}
+
+static void on_slot_closed(uv_handle_t *handle)
+{
+    struct slot *s = handle->data;
+    struct pools *p = s->pools;
+    sl_free(s); /* the only free of a slot */
+    timer_closed(p);
+}
+
+void slot_close(struct slot *s)
+{
+    struct pool *pool = s->pool;
+    SL_ASSERT(s->worker == NULL && s->consumer == 0);
+    pool->slots[s->at] = pool->slots[--pool->n_slots];
+    pool->slots[s->at]->at = s->at;
+    uv_close((uv_handle_t *)&s->timer, on_slot_closed);
+}
+
+static void add_counters(struct pool *to, const struct pool *from)
+{
+    to->started += from->started;
+    to->restarts += from->restarts;
+    to->faults += from->faults;
+    to->jobs += from->jobs;
+    to->stuck += from->stuck;
+    to->joined += from->joined;
+    to->refused += from->refused;
+    for (int i = 0; i < RECYCLE_CAUSES; i++)
+        to->recycled[i] += from->recycled[i];
+}
+
+static void pool_close(struct pool *pool)
+{
+    SL_ASSERT(pool->n_slots == 0 && pool->n_guests == 0);
+    external_close(pool);
+    if (pool->after != NULL)
+        add_counters(pool->after, pool);
+    if (pool->after != NULL)
+        pool->after->before = pool->before;
+    if (pool->before != NULL)
+        pool->before->after = pool->after;
+    uv_close((uv_handle_t *)&pool->tick, on_tick_closed);
+}
+
+void pools_sweep(struct pools *p)
+{
+    for (uint32_t i = p->n_all; i-- > p->n;) {
+        if (p->v[i]->n_slots > 0 || p->v[i]->n_guests > 0)
+            continue;
+        pool_close(p->v[i]);
+        p->v[i] = p->v[--p->n_all];
+    }
 }
 
 void pools_free(struct pools *p)
@@ -203,35 +279,8 @@ void pools_free(struct pools *p)
     SL_ASSERT(pools_idle(p));
     nursery_listen(p->io.nursery, NULL);
     uv_close((uv_handle_t *)&p->drain_timer, on_drain_closed);
-    for (uint32_t i = 0; i < p->n; i++)
-        for (uint32_t k = 0; k < p->v[i]->cfg->workers; k++)
-            uv_close((uv_handle_t *)&p->v[i]->slots[k].timer, on_slot_closed);
-}
-
-/* ---- status ---- */
-
-uint32_t pools_count(const struct pools *p)
-{
-    return p->n;
-}
-
-void pools_status(const struct pools *p, uint32_t index, struct pool_status *out)
-{
-    const struct pool *pool = p->v[index];
-    *out = (struct pool_status){
-        .name = pool->cfg->name,
-        .wanted = pool->cfg->workers,
-        .started = pool->started,
-        .restarts = pool->restarts,
-        .faults = pool->faults,
-    };
-    for (uint32_t i = 0; i < pool->cfg->workers; i++) {
-        const struct slot *s = &pool->slots[i];
-        out->waiting += s->waiting;
-        if (s->worker == NULL)
-            continue;
-        out->starting += s->worker->state < WORKER_RUNNING;
-        out->running += s->worker->state == WORKER_RUNNING;
-        out->stopping += s->worker->state == WORKER_ENDING;
-    }
+    uv_close((uv_handle_t *)&p->watchdog, on_drain_closed);
+    pools_each_slot(p, slot_close);
+    for (uint32_t i = 0; i < p->n_all; i++)
+        pool_close(p->v[i]);
 }

@@ -6,17 +6,24 @@
 
 #include "core/alloc.h"
 #include "core/utf8.h"
-#include "pool_internal.h"
+#include "external.h"
 #include "wire/wire.h"
 
 #define FAULT_INPUT_SHOWN 48u
 
+/* A crash loop has been told once; each of its starts and ends would say nothing new. */
+static enum sl_log_level quiet(const struct pool *pool, enum sl_log_level level)
+{
+    return pool->crash.looping ? SL_DEBUG : level;
+}
+
 /* ---- start ---- */
 
-static struct worker *worker_new(struct slot *s)
+struct worker *worker_new(struct slot *s)
 {
     struct worker *w = SL_NEW(struct worker);
     w->slot = s;
+    w->started_ms = pools_now(s->pools);
     w->streams[0].name = "stdout";
     w->streams[1].name = "stderr";
     mode_init(&w->mode, s->pool->cfg);
@@ -35,7 +42,9 @@ void worker_free(struct worker *w)
     sl_buf_fini(&w->in);
     sl_buf_fini(&w->out);
     sl_buf_fini(&w->sending);
+    sl_buf_fini(&w->result);
     sl_free(w->unpublished);
+    sl_free(w->guest);
     sl_free(w); /* the only free of a worker */
 }
 
@@ -49,7 +58,9 @@ static void fill_order(const struct worker *w, struct nursery_spawn *o)
     o->user = cfg->user;
     o->group = cfg->group;
     o->nice = cfg->nice;
-    o->no_new_privs = true;
+    o->no_new_privs = !cfg->may_gain_privs;
+    o->has_oom_score_adj = cfg->has_oom_score_adj;
+    o->oom_score_adj = cfg->oom_score_adj;
     o->n_rlimits = cfg->n_rlimits;
     for (size_t i = 0; i < cfg->n_rlimits; i++)
         o->rlimits[i] = cfg->rlimits[i];
@@ -93,10 +104,20 @@ int worker_launch(struct slot *s, const struct mode_delivery *d)
     return SL_OK;
 }
 
+static void watch_over(struct worker *w)
+{
+    recycle_init(&w->recycle, &w->slot->pool->cfg->recycle, w->running_since_ms, &w->slot->pools->rng);
+    watch_until(w->slot->pool, w->recycle.at_ms);
+    if (w->slot->pool->crash.looping)
+        watch_until(w->slot->pool, 0);
+}
+
 void worker_run(struct worker *w, uint32_t prefetch)
 {
     w->state = WORKER_RUNNING;
     w->running_since_ms = pools_now(w->slot->pool->pools);
+    if (w->guest == NULL)
+        watch_over(w);
     worker_set_clock(w, CLOCK_NONE, 0);
     if (!w->mode.ops->per_message)
         slot_join(w->slot, prefetch);
@@ -110,7 +131,7 @@ void worker_spawned(struct worker *w, pid_t pid)
     sl_idmap_put(&pool->pools->by_pid, (uint64_t)pid, w);
     pool->started++;
     hub_counters(pool->pools->io.hub)->workers_started++;
-    sl_log(SL_INFO, "worker_start", "pool=%s slot=%u pid=%d", pool->cfg->name, (unsigned)w->slot->number, (int)pid);
+    sl_log(quiet(pool, SL_INFO), "worker_start", "pool=%s slot=%u pid=%d", pool->cfg->name, (unsigned)w->slot->number, (int)pid);
     if (w->pending_signal != 0)
         worker_signal(w, w->pending_signal);
     if (w->state != WORKER_SPAWNING)
@@ -156,6 +177,12 @@ static void soft_limits(struct worker *w)
         worker_set_clock(w, CLOCK_SOFT, next - now);
 }
 
+uint64_t worker_time_limit_ms(const struct worker *w)
+{
+    const struct pool_config *cfg = w->slot->pool->cfg;
+    return w->guest != NULL ? cfg->ack_timeout_ms : cfg->time_limit_ms;
+}
+
 static bool hears_soft_limit(const struct worker *w)
 {
     return w->slot->pool->cfg->soft_time_limit_ms > 0 && (w->wants_soft || !w->mode.ops->says_hello);
@@ -165,6 +192,7 @@ static bool hears_soft_limit(const struct worker *w)
  * due is told. */
 void worker_update_started(struct worker *w)
 {
+    staff_answered(w->slot);
     if (!hears_soft_limit(w))
         return;
     const struct pool_config *cfg = w->slot->pool->cfg;
@@ -188,9 +216,16 @@ static void on_clock(uv_timer_t *timer)
     } else if (clock == CLOCK_SOFT) {
         soft_limits(w);
     } else if (clock == CLOCK_PATIENCE) {
+        turn_begin(w->slot->pools);
         worker_stop(w, w->closed && !w->bye && !w->draining ? END_CLOSED : END_ORDERLY, w->slot->pool->cfg->grace_ms);
     } else if (clock == CLOCK_GRACE) {
-        worker_signal(w, SIGKILL);
+        if (w->guest != NULL)
+            guest_end(w);
+        else
+            worker_signal(w, SIGKILL);
+    } else if (clock == CLOCK_LEAVE) {
+        turn_begin(w->slot->pools);
+        worker_stop(w, END_ORDERLY, 0);
     }
 }
 
@@ -207,8 +242,8 @@ void worker_set_clock(struct worker *w, enum worker_clock clock, uint64_t ms)
 
 void worker_signal(struct worker *w, int signum)
 {
-    if (w->gone)
-        return;
+    if (w->gone || w->guest != NULL)
+        return; /* nobody signals somebody else's process */
     if (w->pid == 0) {
         if (w->pending_signal != SIGKILL)
             w->pending_signal = signum;
@@ -229,6 +264,10 @@ void worker_stop(struct worker *w, enum worker_end why, uint64_t grace_ms)
     set_ending(w, why);
     if (w->clock == CLOCK_GRACE)
         return; /* told already */
+    if (w->guest != NULL) {
+        guest_stop(w, grace_ms);
+        return;
+    }
     worker_signal(w, SIGTERM);
     worker_set_clock(w, CLOCK_GRACE, grace_ms);
 }
@@ -237,6 +276,10 @@ void worker_kill(struct worker *w, enum worker_end why)
 {
     set_ending(w, why);
     worker_set_clock(w, CLOCK_NONE, 0);
+    if (w->guest != NULL) {
+        guest_end(w);
+        return;
+    }
     worker_signal(w, SIGKILL);
 }
 
@@ -248,8 +291,9 @@ void worker_fault(struct worker *w, const struct mode_error *e, struct sl_bytes 
     char shown[FAULT_INPUT_SHOWN * 4 + 4];
     struct sl_bytes start = { input.p, input.n < FAULT_INPUT_SHOWN ? input.n : FAULT_INPUT_SHOWN };
     (void)sl_escape(start, shown, sizeof shown);
-    sl_log(SL_WARN, "worker_fault", "pool=%s slot=%u pid=%d fault=%s input=\"%s\"", pool->cfg->name,
-           (unsigned)w->slot->number, (int)w->pid, e->text, shown);
+    if (w->guest == NULL || guest_may_log(w))
+        sl_log(SL_WARN, "worker_fault", "pool=%s %s=%u pid=%d fault=%s input=\"%s\"", pool->cfg->name,
+               w->guest != NULL ? "external" : "slot", (unsigned)w->slot->number, (int)w->pid, e->text, shown);
     hub_counters(pool->pools->io.hub)->worker_faults++;
     pool->faults++;
     w->fault = e->text;
@@ -320,6 +364,11 @@ static void describe(const struct worker *w, struct ending *e, int status)
         (void)snprintf(e->detail, sizeof e->detail, "closed its connection");
         e->crashed = true;
         break;
+    case END_IDLE:
+        e->loss = (struct hub_loss){ .cause = QUEUE_CAUSE_WORKER_KILLED, .charge_none = true };
+        (void)snprintf(e->detail, sizeof e->detail, "took nothing");
+        e->crashed = true;
+        break;
     case END_ORDERLY:
     case END_NURSERY:
         e->loss = (struct hub_loss){ .cause = QUEUE_CAUSE_WORKER_KILLED, .charge_none = true };
@@ -331,15 +380,14 @@ static void describe(const struct worker *w, struct ending *e, int status)
 
 static void log_exit(const struct worker *w, const struct ending *e, const struct nursery_exit *x)
 {
-    sl_log(e->crashed ? SL_WARN : SL_INFO, "worker_exit",
+    sl_log(quiet(w->slot->pool, e->crashed ? SL_WARN : SL_INFO), "worker_exit",
            "pool=%s slot=%u pid=%d cause=%s detail=\"%s\" unanswered=%u user_ms=%llu system_ms=%llu max_rss_kib=%llu",
            w->slot->pool->cfg->name, (unsigned)w->slot->number, (int)w->pid, queue_cause_name(e->loss.cause), e->detail,
            (unsigned)w->held.n_open, (unsigned long long)(x->user_us / 1000), (unsigned long long)(x->system_us / 1000),
            (unsigned long long)(x->max_rss_bytes / 1024));
 }
 
-/* Out of every table; its memory goes when its handles have closed. */
-static void detach(struct worker *w)
+void worker_detach(struct worker *w)
 {
     struct pools *p = w->slot->pool->pools;
     for (struct worker **at = &p->dirty; *at != NULL; at = &(*at)->next_dirty) {
@@ -358,19 +406,24 @@ static void detach(struct worker *w)
 static void finish(struct worker *w, const struct ending *e)
 {
     struct slot *s = w->slot;
+    struct pools *p = s->pools;
     uint8_t tail[TAIL_BYTES];
     struct hub_loss loss = e->loss;
     loss.tail = output_tail(w, tail);
-    uint64_t now = pools_now(s->pool->pools);
-    uint64_t lived = w->running_since_ms > 0 ? now - w->running_since_ms : 0;
+    uint64_t now = pools_now(p);
+    const struct crash_life life = {
+        .started_ms = w->started_ms,
+        .lived_ms = w->running_since_ms > 0 ? now - w->running_since_ms : 0,
+        .answered = held_answered(&w->held) > 0,
+    };
     bool per_message = s->pool->ops->per_message;
     slot_leave(s, &loss);
-    detach(w);
-    if (per_message && !e->crashed)
+    worker_detach(w);
+    if (!per_message || e->crashed)
+        slot_ended(s, e->crashed ? &life : NULL);
+    else if (!staff_release(s))
         slot_start(s); /* the same place for the next message, at once */
-    else
-        slot_ended(s, e->crashed, lived);
-    drain_check(s->pool->pools);
+    drain_check(p);
 }
 
 /* exec, and its exit was the answer: the consumer stays. */
@@ -378,9 +431,11 @@ static void finish_answered(struct worker *w)
 {
     struct pools *p = w->slot->pool->pools;
     struct slot *s = w->slot;
-    detach(w);
+    worker_detach(w);
     if (p->draining)
         slot_leave(s, &(struct hub_loss){ .cause = QUEUE_CAUSE_WORKER_KILLED, .charge_none = true });
+    else if (!staff_release(s))
+        staff_answered(s);
     drain_check(p);
 }
 
@@ -406,7 +461,7 @@ void worker_failed(struct worker *w, int error, const char *stage)
     struct slot *s = w->slot;
     turn_begin(s->pool->pools);
     w->gone = true;
-    sl_log(SL_ERROR, "worker_start_failed", "pool=%s slot=%u stage=\"%s\" error=\"%s\" command=\"%s\"", s->pool->cfg->name,
+    sl_log(quiet(s->pool, SL_ERROR), "worker_start_failed", "pool=%s slot=%u stage=\"%s\" error=\"%s\" command=\"%s\"", s->pool->cfg->name,
            (unsigned)s->number, stage, strerror(error), s->pool->cfg->command[0]);
     struct ending e = { .loss = { .cause = QUEUE_CAUSE_LOST, .charge_none = true }, .crashed = true };
     finish(w, &e);

@@ -22,6 +22,8 @@ static int encode(struct sl_buf *out, const struct wire_frame *f)
         return wire_encode_hello(out, &f->u.hello);
     case WIRE_ACK:
         return wire_encode_ack(out, &f->u.ack);
+    case WIRE_ACKS:
+        return wire_encode_acks(out, &f->u.acks);
     case WIRE_RETRY:
         return wire_encode_retry(out, &f->u.retry);
     case WIRE_DEAD:
@@ -47,7 +49,6 @@ static int encode(struct sl_buf *out, const struct wire_frame *f)
     case WIRE_BYE:
     case WIRE_DRAIN:
         return wire_encode_empty(out, f->type);
-    case WIRE_RESERVED_ACK_BATCH:
     case WIRE_RESERVED_ACK_PUBLISH:
     case WIRE_RESERVED_DELIVER_BATCH:
         break;

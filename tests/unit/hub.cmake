@@ -1,5 +1,5 @@
 # The hub through its public header, with real protocol sessions and a store that finishes when it is told to.
-foreach(module hub_subscribe hub_deliver hub_settle hub_shared hub_commit hub_qos2 hub_overload hub_stomp hub_consume hub_consume_queue hub_acknowledge hub_transactions hub_atomic hub_meaning
+foreach(module hub_subscribe hub_deliver hub_settle hub_shared hub_commit hub_qos2 hub_overload hub_stomp hub_consume hub_consume_queue hub_acknowledge hub_transactions hub_atomic hub_results hub_jobs hub_meaning
     hub_sessions hub_takeover hub_wills hub_retained hub_sys hub_odd_paths)
   sluice_test(test_${module} USES hub mqtt stomp SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_hub_kit.c)
 endforeach()

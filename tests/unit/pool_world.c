@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "claims.h"
 #include "core/log.h"
@@ -252,7 +253,7 @@ void world_wait(struct pool_world *w, bool (*until)(struct pool_world *w, uint64
     uv_timer_init(&w->loop, &late);
     late.data = w;
     w->late = false;
-    uv_timer_start(&late, on_late, LATE_MS, 0);
+    uv_timer_start(&late, on_late, w->patience_ms > 0 ? w->patience_ms : LATE_MS, 0);
     while (!until(w, arg) && !w->late)
         (void)uv_run(&w->loop, UV_RUN_ONCE);
     bool was_late = w->late;
@@ -324,13 +325,41 @@ bool world_dead(struct pool_world *w, uint64_t n)
     return world_counters(w)->dead >= n;
 }
 
-size_t world_open_fds(void)
+size_t world_open_fds(pid_t pid)
 {
-    DIR *dir = opendir("/proc/self/fd");
+    char path[40];
+    (void)snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
+    DIR *dir = opendir(path);
     assert_non_null(dir);
     size_t n = 0;
     while (readdir(dir) != NULL)
         n++;
     (void)closedir(dir);
     return n;
+}
+
+size_t world_children(pid_t pid)
+{
+    char path[64];
+    (void)snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)pid, (int)pid);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    size_t n = 0;
+    int child;
+    while (fscanf(f, "%d", &child) == 1)
+        n++;
+    (void)fclose(f);
+    return n;
+}
+
+size_t world_rss(pid_t pid)
+{
+    char path[40];
+    size_t size, resident = 0;
+    (void)snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%zu %zu", &size, &resident), 2);
+    (void)fclose(f);
+    return resident * (size_t)sysconf(_SC_PAGESIZE);
 }

@@ -20,6 +20,7 @@ struct pool_world {
     struct sl_clock clock;
     bool in_turn, touched, late, drained, closed, nursery_died;
     uint32_t queue;
+    uint64_t patience_ms;   /* of world_wait; 0: 20 s */
     struct sl_buf log;      /* every log line, with a NUL behind */
     struct sl_buf failures; /* "attempt=1 cause=exit detail=exit 3 tail=…\n" from the store's records */
 };
@@ -47,6 +48,9 @@ bool world_delivered(struct pool_world *w, uint64_t n);
 bool world_nursery_died(struct pool_world *w, uint64_t unused);
 bool world_dead(struct pool_world *w, uint64_t n);
 const struct queue_counters *world_counters(struct pool_world *w);
-size_t world_open_fds(void);
+size_t world_open_fds(pid_t pid);
+/* Zombies count. */
+size_t world_children(pid_t pid);
+size_t world_rss(pid_t pid);
 
 #endif

@@ -181,7 +181,9 @@ static void defaults_of_a_pool_are_those_of_the_contract(void **state)
     assert_int_equal(p->concurrency, 1);
     assert_int_equal(p->time_limit_ms, 60000);
     assert_int_equal(p->soft_time_limit_ms + p->max_jobs + p->max_rss_bytes + p->max_age_ms, 0);
-    assert_int_equal(p->idle_timeout_ms + p->max_rate + p->max_in_flight_per_key, 0);
+    assert_int_equal(p->idle_timeout_ms, 30000);
+    assert_int_equal(p->max_rate + p->max_in_flight_per_key, 0);
+    assert_true(p->no_new_privs);
     assert_int_equal(p->batch.max, 1);
     assert_int_equal(p->batch.wait_ms, 0);
     assert_null(p->worker_socket);

@@ -240,7 +240,7 @@ static void wrong_keys_and_values_are_told_where_and_what_is_allowed(void **stat
           "t:1:64: pools.p.rlimits.xys: unknown key, allowed are nofile, nproc, cpu, as, core, data, fsize, memlock, stack\n"
           "t:1:74: pools.p.rlimits.AS: unknown key, did you mean \"as\"?\n"
           "t:2:10: pools.p.env: [] is not allowed, must be an object of texts by names of A-Z a-z 0-9 _\n"
-          "t:2:25: pools.p.workers: an object is not allowed, must be a whole number from 1 to 1024, or {\"min\": n, \"max\": n}\n"
+          "t:2:25: pools.p.workers: an object is not allowed, must be a whole number from 0 to 1024, or {\"min\": n, \"max\": n} with min from 0\n"
           "t:2:57: pools.p.nice: 1.5 is not allowed, must be a whole number from -20 to 19\n"
           "t:2:85: pools.p.restart.factor: \"2\" is not allowed, must be a number from 1 to 100\n" },
         { "{ \"auth\": { \"anonymous\": \"yes\" } }",
@@ -293,23 +293,23 @@ static void wrong_keys_and_values_are_told_where_and_what_is_allowed(void **stat
           "t:2:98: routes[5].queues[0]: there is no queue \"q\", must be one of queues\n" },
         { "{ \"pools\": { \"p\": { \"queue\": 1, \"command\": [] }, \"r\": {} } }",
           "t:1:30: pools.p.queue: 1 is not allowed, must be the name of a queue\n"
-          "t:1:44: pools.p.command: [] is not allowed, must be a text or a list of texts, at least one\n"
+          "t:1:44: pools.p.command: [] is not allowed, must be a text or a list of texts, at least one or null\n"
           "t:1:55: pools.r: \"queue\" is missing, must be the name of a queue\n"
-          "t:1:55: pools.r: \"command\" is missing, must be a text or a list of texts, at least one\n" },
+          "t:1:55: pools.r.command: is missing, must be a text or a list of texts, at least one; null only with workers 0\n" },
         { "{ \"queues\": { \"q\": {} }, \"pools\": { \"p\": { \"queue\": \"q\", \"command\": [\"a\", 1],\n"
-          "  \"workers\": 0, \"mode\": \"tcp\", \"env\": { \"A\": 1 }, \"nice\": 20, \"user\": \"a b\",\n"
+          "  \"workers\": -1, \"mode\": \"tcp\", \"env\": { \"A\": 1 }, \"nice\": 20, \"user\": \"a b\",\n"
           "  \"rlimits\": { \"nofile\": 1, \"cpus\": 1 } } } }",
-          "t:1:75: pools.p.command[1]: 1 is not allowed, must be a text or a list of texts, at least one\n"
-          "t:2:14: pools.p.workers: 0 is not allowed, must be a whole number from 1 to 1024, or {\"min\": n, \"max\": n}\n"
-          "t:2:25: pools.p.mode: \"tcp\" is not allowed, must be \"socket\", \"lines\" or \"exec\"\n"
-          "t:2:46: pools.p.env.A: 1 is not allowed, must be an object of texts by names of A-Z a-z 0-9 _\n"
-          "t:2:59: pools.p.nice: 20 is not allowed, must be a whole number from -20 to 19\n"
-          "t:2:71: pools.p.user: \"a b\" is not allowed, must be a user's name or null\n"
+          "t:1:75: pools.p.command[1]: 1 is not allowed, must be a text or a list of texts, at least one or null\n"
+          "t:2:14: pools.p.workers: -1 is not allowed, must be a whole number from 0 to 1024, or {\"min\": n, \"max\": n} with min from 0\n"
+          "t:2:26: pools.p.mode: \"tcp\" is not allowed, must be \"socket\", \"lines\" or \"exec\"\n"
+          "t:2:47: pools.p.env.A: 1 is not allowed, must be an object of texts by names of A-Z a-z 0-9 _\n"
+          "t:2:60: pools.p.nice: 20 is not allowed, must be a whole number from -20 to 19\n"
+          "t:2:72: pools.p.user: \"a b\" is not allowed, must be a user's name or null\n"
           "t:3:26: pools.p.rlimits.nofile: 1 is not allowed, must be a whole number from 3 to 1000000000 or null\n"
           "t:3:29: pools.p.rlimits.cpus: unknown key, did you mean \"cpu\"?\n" },
         { "{ \"queues\": { \"q\": {} }, \"pools\": { \"p\": { \"queue\": \"q\", \"command\": \"a\",\n"
           "  \"workers\": { \"min\": 2 }, \"env\": { \"1A\": \"x\" } } } }",
-          "t:2:14: pools.p.workers: an object is not allowed, must be a whole number from 1 to 1024, or {\"min\": n, \"max\": n}\n"
+          "t:2:14: pools.p.workers: an object is not allowed, must be a whole number from 0 to 1024, or {\"min\": n, \"max\": n} with min from 0\n"
           "t:2:43: pools.p.env.1A: \"x\" is not allowed, must be an object of texts by names of A-Z a-z 0-9 _\n" },
     };
     check_all(cases, SL_COUNT(cases));
@@ -340,31 +340,16 @@ static void what_is_not_in_this_version_is_refused_by_name(void **state)
         { "{ \"queues\": { \"q\": { \"order_by\": \"colour\", \"dedup\": { \"window\": 5 } } } }",
           "t:1:34: queues.q.order_by: \"colour\" is not allowed, must be \"none\"\n"
           "t:1:65: queues.q.dedup.window: 5 is not allowed, must be \"0s\"\n" },
-        { "{ \"queues\": { \"q\": {} }, \"pools\": { \"p\": { \"queue\": \"q\", \"command\": \"x\", \"workers\": { \"min\": 1, \"max\": 4 },\n"
-          "  \"soft_time_limit\": \"50s\", \"max_jobs\": 1, \"max_rss\": \"1GiB\", \"max_age\": \"1h\", \"idle_timeout\": \"1m\",\n"
-          "  \"max_rate\": 1, \"max_in_flight_per_key\": 1, \"batch\": { \"max\": 2, \"wait\": \"1s\" }, \"worker_socket\": \"s\" } } }",
-          "t:1:85: pools.p.workers: an object is not available in this version, must be a whole number from 1 to 1024, or {\"min\": n, \"max\": n}\n"
-          "t:2:22: pools.p.soft_time_limit: \"50s\" is not available in this version, must be \"0s\"\n"
-          "t:2:41: pools.p.max_jobs: 1 is not available in this version, must be 0\n"
-          "t:2:55: pools.p.max_rss: \"1GiB\" is not available in this version, must be \"0\"\n"
-          "t:2:74: pools.p.max_age: \"1h\" is not available in this version, must be \"0s\"\n"
-          "t:2:96: pools.p.idle_timeout: \"1m\" is not available in this version, must be \"0s\"\n"
-          "t:3:15: pools.p.max_rate: 1 is not available in this version, must be 0\n"
-          "t:3:43: pools.p.max_in_flight_per_key: 1 is not available in this version, must be 0\n"
-          "t:3:64: pools.p.batch.max: 2 is not available in this version, must be 1\n"
-          "t:3:75: pools.p.batch.wait: \"1s\" is not available in this version, must be \"0s\"\n"
-          "t:3:100: pools.p.worker_socket: \"s\" is not available in this version, must be null\n" },
         { "{ \"auth\": { \"anonymous\": false }, \"listeners\": [ { \"bind\": \"127.0.0.1:1\", \"protocol\": \"mqtt\", \"anonymous\": false } ] }",
           "t:1:26: auth.anonymous: false is not available in this version, must be true\n"
           "t:1:108: listeners[0].anonymous: false is not available in this version, must be true or null\n" },
         { "{ \"auth\": { \"password_file\": \"p\", \"acl_file\": \"a\" }, \"schedules\": [ {} ], \"bridges\": [ { \"name\": \"hq\" } ],\n"
-          "  \"jobs\": { \"max\": 1, \"ttl\": \"2h\" } }",
+          "  \"queues\": { \"q\": { \"order_by\": \"client\" } } }",
           "t:1:30: auth.password_file: \"p\" is not available in this version, must be null\n"
           "t:1:47: auth.acl_file: \"a\" is not available in this version, must be null\n"
           "t:1:67: schedules: a list is not available in this version, must be []\n"
           "t:1:86: bridges: a list is not available in this version, must be []\n"
-          "t:2:20: jobs.max: 1 is not available in this version, must be 100000\n"
-          "t:2:30: jobs.ttl: \"2h\" is not available in this version, must be \"1h\"\n" },
+          "t:2:34: queues.q.order_by: \"client\" is not available in this version, must be \"none\"\n" },
     };
     check_all(cases, SL_COUNT(cases));
 }
@@ -394,8 +379,25 @@ static void what_does_not_fit_together_is_told(void **state)
           "t:1:71: pools[\"p.1\"].command: the program is empty, must be its name or path\n"
           "t:2:14: pools[\"p.1\"].restart.max: is shorter than restart.initial, must be at least that\n" },
         { "{ \"queues\": { \"q\": {} }, \"pools\": { \"p\": { \"queue\": \"q\", \"command\": \"x\", \"time_limit\": \"10s\", \"soft_time_limit\": \"20s\" } } }",
-          "t:1:114: pools.p.soft_time_limit: \"20s\" is not available in this version, must be \"0s\"\n"
           "t:1:114: pools.p.soft_time_limit: is longer than time_limit, must be at most that\n" },
+        { "{ \"queues\": { \"q\": {} }, \"pools\": { \"p\": { \"queue\": \"q\", \"command\": \"x\", \"mode\": \"exec\",\n"
+          "  \"workers\": { \"min\": 0, \"max\": 2 }, \"idle_timeout\": \"0s\", \"max_jobs\": 9, \"max_rss\": \"1GiB\", \"max_age\": \"1h\" } } }",
+          "t:2:54: pools.p.idle_timeout: is 0s, with workers.min 0 it must be more: the last worker would stay\n"
+          "t:2:72: pools.p.max_jobs: is for workers that stay, with mode \"exec\" it must be 0\n"
+          "t:2:86: pools.p.max_rss: is for workers that stay, with mode \"exec\" it must be 0\n"
+          "t:2:105: pools.p.max_age: is for workers that stay, with mode \"exec\" it must be 0\n" },
+        { "{ \"listeners\": [ { \"bind\": \"unix:l\", \"protocol\": \"mqtt\" } ], \"queues\": { \"q\": {} }, \"pools\": {\n"
+          "  \"a\": { \"queue\": \"q\", \"workers\": 0 },\n"
+          "  \"b\": { \"queue\": \"q\", \"workers\": 0, \"worker_socket\": \"w\", \"mode\": \"lines\" },\n"
+          "  \"c\": { \"queue\": \"q\", \"workers\": 0, \"worker_socket\": \"w\" },\n"
+          "  \"d\": { \"queue\": \"q\", \"worker_socket\": \"l\" },\n"
+          "  \"e\": { \"queue\": \"q\", \"command\": \"x\", \"worker_token\": \"t\" } } }",
+          "t:2:35: pools.a.workers: is 0, without a worker_socket it must be more: nobody would work\n"
+          "t:3:55: pools.b.worker_socket: is for mode \"socket\", must be null with other modes\n"
+          "t:4:55: pools.c.worker_socket: is the path of b too, must be another one\n"
+          "t:5:8: pools.d.command: is missing, must be a text or a list of texts, at least one; null only with workers 0\n"
+          "t:5:41: pools.d.worker_socket: is the path of a listener too, must be another one\n"
+          "t:6:56: pools.e.worker_token: is for a worker_socket, which is missing\n" },
         { "{ \"queues\": { \"q\": { \"retry\": { \"initial\": \"10m\" } }, \"r\": { \"retry\": { \"initial\": \"2s\", \"max\": \"1s\" } } } }",
           "t:1:31: queues.q.retry.max: is shorter than retry.initial, must be at least that\n"
           "t:1:97: queues.r.retry.max: is shorter than retry.initial, must be at least that\n" },
@@ -434,7 +436,7 @@ static void faults_of_set_come_last_and_name_it(void **state)
         "listeners[0]=true",
         "store={\"engine\":\"lmdb\",\"engine\":\"x\"}",
         "queues[0].ttl=1s",
-        "jobs.max=5",
+        "auth.acl_file=5",
         "node[0]=1",
         "a.=1",
         "[x]=1",
@@ -457,7 +459,7 @@ static void faults_of_set_come_last_and_name_it(void **state)
         "--set:1:1: listeners[0]: true is not allowed, must be an object\n"
         "--set:1:1: store.engine: is given twice, first at 1:1\n"
         "--set:1:1: queues: a list is not allowed, must be an object of objects by name\n"
-        "--set:1:1: jobs.max: 5 is not available in this version, must be 100000\n"
+        "--set:1:1: auth.acl_file: 5 is not allowed, must be null\n"
         "--set:1:1: node: \"a\" is not a list, must be one\n"
         "--set:1:1: \"a.=1\" is not allowed, must be path.to.key=value\n"
         "--set:1:1: \"[x]=1\" is not allowed, must be path.to.key=value\n"

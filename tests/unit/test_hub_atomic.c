@@ -1,6 +1,6 @@
 /* A crash at any moment finds each transaction done or not begun. The walk has
- * producers, a consumer whose transactions answer and send, workers, and a disk
- * that is full at times; what a crash would find is looked at whenever the disk
+ * producers, a consumer whose transactions answer and send, workers whose acks
+ * publish, and a disk that is full at times; what a crash would find is looked at whenever the disk
  * has changed. */
 #include "stomp_clients.h"
 
@@ -73,6 +73,7 @@ struct tx {
     uint32_t answered[IN_TX], attempts[IN_TX], n_answered;
     bool acked[IN_TX];    /* else it failed, and somebody may be done with it later */
     uint32_t sent[IN_TX], n_sent;
+    uint64_t batch; /* a worker's ack with publishes: the batch that is told to have it; 0: a transaction */
     bool parked;  /* at COMMIT */
     bool unknown; /* and then its connection was lost: whether it entered is not known */
     bool receipt;
@@ -96,6 +97,7 @@ struct walk {
     struct held held[HELD];
     uint32_t n_held;
     uint32_t done, undone; /* how often each was found */
+    uint32_t checks;
 };
 
 static uint32_t below(struct walk *w, uint32_t n)
@@ -138,8 +140,19 @@ static void check_tx(struct walk *w, const struct tx *t)
     w->undone += before;
 }
 
+/* Accepted is kept; looked at now and then, since it looks at all there is. */
+static void check_accepted(const struct walk *w)
+{
+    for (uint32_t i = 0; i < w->n_msgs; i++) {
+        if (w->msgs[i].accepted && !w->msgs[i].finished)
+            assert_true(stored(w, i, UINT32_MAX));
+    }
+}
+
 static void check(struct walk *w)
 {
+    if (w->checks++ % 16 == 0)
+        check_accepted(w);
     for (uint32_t i = 0; i < w->disk.n; i++)
         assert_non_null(sl_idmap_get(&w->disk.bodies, w->disk.rows[i].id));
     for (uint32_t i = 0; i < w->n_txs; i++) {
@@ -166,6 +179,13 @@ static void on_message(struct walk *w, const char *line)
     assert_int_equal(sscanf(strstr(line, " ack="), " ack=%31s attempt=%u redelivered=%*s %u", h->ack, &h->attempt, &h->msg), 3);
 }
 
+static void on_done(struct walk *w, struct tx *t)
+{
+    t->receipt = true;
+    for (uint32_t i = 0; i < t->n_sent; i++)
+        w->msgs[t->sent[i]].accepted = true;
+}
+
 static void on_line(struct walk *w, const char *line)
 {
     uint32_t i;
@@ -174,7 +194,7 @@ static void on_line(struct walk *w, const char *line)
     else if (sscanf(line, "RECEIPT receipt-id=p%u", &i) == 1)
         w->msgs[i].accepted = true;
     else if (sscanf(line, "RECEIPT receipt-id=c%u", &i) == 1)
-        w->txs[i].receipt = true;
+        on_done(w, &w->txs[i]);
     else
         fail_msg("%s", line);
 }
@@ -189,6 +209,10 @@ static void read_all(struct walk *w)
             snprintf(line, sizeof line, "%.*s", (int)strcspn(log, "\n"), log);
             on_line(w, line);
         }
+    }
+    for (uint32_t i = 0; i < w->n_txs; i++) {
+        if (w->txs[i].batch != 0 && !w->txs[i].receipt && hub_batch_stored(w->k.h, w->txs[i].batch))
+            on_done(w, &w->txs[i]);
     }
     check(w);
 }
@@ -280,6 +304,32 @@ static void step_transaction(struct walk *w)
     w->txs[w->n_txs - 1].parked = hub_counters(w->k.h)->publishes_parked > parked;
 }
 
+static struct message_parts publish_of(struct walk *w, uint32_t msg, char body[16])
+{
+    snprintf(body, 16, "%u", msg);
+    const char *to = w->msgs[msg].queue == OUT ? "/queue/out" : below(w, 2) == 0 ? "t" : "/queue/jobs";
+    return (struct message_parts){ .protocol = MESSAGE_WORKER, .qos = 1, .priority = MESSAGE_PRIORITY_DEFAULT, .topic = sl_str(to), .payload = sl_str(body) };
+}
+
+/* What it has is done, and one or two messages come of it. */
+static void ack_with_publishes(struct walk *w, struct kit_worker *of, uint32_t i)
+{
+    struct message_parts parts[2];
+    char bodies[2][16];
+    enum hub_published fates[2];
+    struct tx t = { .n_answered = 1, .acked = { true }, .answered = { number_in(of->held[i].msg) }, .attempts = { of->held[i].attempt - 1 } };
+    for (uint32_t n = 1 + below(w, 2); n > 0; n--) {
+        t.sent[t.n_sent] = new_msg(w, below(w, 3) == 0 ? JOBS : OUT);
+        parts[t.n_sent] = publish_of(w, t.sent[t.n_sent], bodies[t.n_sent]);
+        t.n_sent++;
+    }
+    t.batch = hub_batch_filling(w->k.h);
+    w->txs[w->n_txs++] = t;
+    kit_answer(of, i, &(struct hub_answer){ .verb = { .verb = QUEUE_ACK }, .publishes = parts, .n_publishes = t.n_sent, .published = fates });
+    for (uint32_t k = 0; k < t.n_sent; k++)
+        assert_int_equal(fates[k], HUB_PUBLISHED);
+}
+
 static void step_work(struct walk *w)
 {
     struct kit_worker *of = below(w, 2) == 0 ? w->out : w->audit;
@@ -288,7 +338,10 @@ static void step_work(struct walk *w)
     uint32_t i = below(w, of->n);
     if (of == w->out)
         w->msgs[number_in(of->held[i].msg)].finished = true;
-    kit_ack(of, i);
+    if (of == w->out && below(w, 2) == 0 && w->n_txs < TRANSACTIONS)
+        ack_with_publishes(w, of, i);
+    else
+        kit_ack(of, i);
 }
 
 static void step_store(struct walk *w)
@@ -311,7 +364,7 @@ static void step_lose(struct walk *w)
         return;
     read_all(w);
     for (uint32_t i = w->first_of_connection; i < w->n_txs; i++)
-        w->txs[i].unknown = w->txs[i].parked && !w->txs[i].receipt;
+        w->txs[i].unknown = w->txs[i].batch == 0 && w->txs[i].parked && !w->txs[i].receipt;
     kit_lose(w->consumer);
     connect_consumer(w);
 }
@@ -357,7 +410,7 @@ static void walk_close(struct walk *w)
     }
     assert_int_equal(hub_health(w->k.h), HUB_OK);
     for (uint32_t i = 0; i < w->n_txs; i++)
-        assert_true(w->txs[i].receipt || w->txs[i].unknown || i < w->first_of_connection);
+        assert_true(w->txs[i].receipt || w->txs[i].unknown || (i < w->first_of_connection && w->txs[i].batch == 0));
     kit_close(&w->k);
     sl_idmap_fini(&w->disk.bodies);
 }

@@ -91,7 +91,8 @@ const char *kit_records(struct kit *k)
         const struct batch_op *op = &k->pending->ops[i];
         if (op->kind == BATCH_NONE)
             continue;
-        uint32_t detail = op->queue + op->packet_id;
+        bool flagged = op->kind == BATCH_ENTRY || op->kind == BATCH_UPDATE || op->kind == BATCH_SETTLE || op->kind == BATCH_BODY_DROP;
+        uint32_t detail = op->queue + (flagged ? 0 : op->packet_id);
         n += (size_t)snprintf(k->records + n, sizeof k->records - n, detail > 0 ? "%s(%u) " : "%s ", names[op->kind], detail);
     }
     return k->records;
@@ -129,7 +130,7 @@ void kit_open(struct kit *k)
         .boot = ++k->boot, .seed = 1, .memory_bytes = k->memory_bytes == 0 ? 8u << 20 : k->memory_bytes,
         .commit_delay_us = k->commit_delay_us, .max_sessions = 100, .max_connections = k->max_connections == 0 ? 100 : k->max_connections,
         .subscribers = k->subscribers, .retained_messages = k->retained_messages, .retained_bytes = k->retained_bytes, .sharing = k->sharing,
-        .sys_interval_ms = k->sys_interval_ms, .version = "1.2.3",
+        .sys_interval_ms = k->sys_interval_ms, .version = "1.2.3", .jobs_max = k->jobs_max, .jobs_ttl_ms = 60000,
         .store = { k, on_submit, k->here ? on_apply_here : NULL, on_fetch, on_volatile },
     };
     struct proto_config session = {
@@ -489,13 +490,18 @@ static void forget(struct kit_worker *w, uint32_t i)
     w->n--;
 }
 
-void kit_ack(struct kit_worker *w, uint32_t i)
+void kit_answer(struct kit_worker *w, uint32_t i, struct hub_answer *a)
 {
     assert_true(i < w->n);
-    struct hub_answer a = { .lease = w->held[i].lease, .verb = { .verb = QUEUE_ACK } };
-    assert_int_equal(hub_answer(w->k->h, w->consumer, &a), SL_OK);
+    a->lease = w->held[i].lease;
+    assert_int_equal(hub_answer(w->k->h, w->consumer, a), SL_OK);
     forget(w, i);
     kit_turn(w->k);
+}
+
+void kit_ack(struct kit_worker *w, uint32_t i)
+{
+    kit_answer(w, i, &(struct hub_answer){ .verb = { .verb = QUEUE_ACK } });
 }
 
 void kit_worker_end(struct kit_worker *w)

@@ -58,6 +58,7 @@ struct kit {
     int here_err;
     uint32_t max_connections;    /* 0: 100 */
     uint64_t sys_interval_ms;    /* 0: no $SYS */
+    uint32_t jobs_max;           /* 0: none; known for a minute after their end */
     struct hub_subscriber_limits subscribers; /* zero: the usual */
     uint64_t retained_messages, retained_bytes;
     enum hub_sharing sharing;
@@ -111,6 +112,8 @@ const char *kit_log(struct kit_client *c);
 
 struct kit_worker *kit_worker(struct kit *k, uint32_t n, uint32_t queue);
 void kit_ack(struct kit_worker *w, uint32_t i);
+/* The same with what comes of it; its lease is filled in. */
+void kit_answer(struct kit_worker *w, uint32_t i, struct hub_answer *a);
 void kit_worker_end(struct kit_worker *w);
 
 #endif

@@ -298,6 +298,68 @@ static void a_session_that_comes_back_with_expiry_0_lasts_as_long_as_its_connect
     kit_close(&k);
 }
 
+enum ending { EXPIRES, GOODBYE, BACK_WITH_EXPIRY_0, CLEAN_START, ENDINGS };
+
+static void end_session_of(struct kit *k, struct kit_client *to, enum ending how)
+{
+    static const uint8_t end[] = { 0xE0, 7, 0x00, 5, 0x11, 0, 0, 0, 0 };
+    struct mqtt_connect clean = { .version = MQTT_V5, .clean_start = true, .client_id = sl_str("to") };
+    mqtt_props_init(&clean.props);
+    if (how == GOODBYE)
+        kit_feed(to, end, sizeof end);
+    else
+        kit_lose(to);
+    if (how == EXPIRES)
+        kit_pass(k, 61000);
+    else if (how == BACK_WITH_EXPIRY_0)
+        (void)kit_mqtt(k, true, "to", 0);
+    else if (how == CLEAN_START)
+        (void)kit_connect(k, &clean);
+}
+
+/* A crash before that brings the session back, and then with all that was answered for it. */
+static void who_published_is_answered_when_the_end_of_the_session_is_stored(void **state)
+{
+    (void)state;
+    for (int how = 0; how < ENDINGS; how++) {
+        struct kit k = { 0 };
+        kit_open(&k);
+        struct kit_client *from = kit_publisher(&k), *to = kit_listener(&k, "to", 60, "t/#", 1);
+        kit_publish(from, 1, 1, "t/1"); /* is with the store … */
+        kit_publish(from, 1, 2, "t/1"); /* … and this one is not */
+        end_session_of(&k, to, (enum ending)how);
+        assert_string_equal(kit_records(&k), "BODY COPY(1) ");
+        assert_string_equal(kit_log(from), "");
+        kit_commit(&k, SL_OK);
+        assert_non_null(strstr(kit_records(&k), "SESSION_DROP"));
+        assert_null(strstr(kit_log(from), "PUBACK 2"));
+        kit_settle(&k);
+        assert_non_null(strstr(kit_log(from), "PUBACK 2 0x00\n"));
+        kit_close(&k);
+    }
+}
+
+/* It waits for it twice, and is answered once. */
+static void who_published_is_answered_once_for_what_a_session_that_ends_passes_on(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    kit_open(&k);
+    struct kit_client *from = kit_publisher(&k);
+    kit_lose(kit_listener(&k, "a", 60, "$share/g/t/#", 1));
+    kit_settle(&k);
+    kit_publish(from, 1, 1, "t/1");
+    kit_publish(from, 1, 2, "t/1");
+    kit_subscribe(kit_mqtt(&k, true, "b", 60), "$share/g/t/#", 1);
+    kit_pass(&k, 61000);
+    assert_int_equal(hub_counters(k.h)->deliveries_passed_on, 2);
+    kit_commit(&k, SL_OK);
+    assert_string_equal(kit_log(from), "");
+    kit_settle(&k);
+    assert_string_equal(kit_log(from), "PUBACK 1 0x00\nPUBACK 2 0x00\n");
+    kit_close(&k);
+}
+
 /* ---- a full disk ---- */
 
 static void what_a_full_disk_refused_is_finished_without_a_trace(void **state)
@@ -484,6 +546,8 @@ int main(void)
         cmocka_unit_test(an_expired_session_takes_all_that_waited_with_it),
         cmocka_unit_test(a_goodbye_with_expiry_0_ends_what_was_persistent),
         cmocka_unit_test(a_session_that_comes_back_with_expiry_0_lasts_as_long_as_its_connection),
+        cmocka_unit_test(who_published_is_answered_when_the_end_of_the_session_is_stored),
+        cmocka_unit_test(who_published_is_answered_once_for_what_a_session_that_ends_passes_on),
         cmocka_unit_test(what_a_full_disk_refused_is_finished_without_a_trace),
         cmocka_unit_test(after_a_crash_a_session_goes_on_where_it_was),
         cmocka_unit_test(all_that_was_settled_is_gone_from_the_store),

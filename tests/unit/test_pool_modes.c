@@ -21,6 +21,14 @@ static void show(struct sl_buf *out, const struct mode_answer *a)
     int err = sl_buf_printf(out, "%s %llx", names[a->kind], (unsigned long long)a->name);
     if (a->has_delay || a->kind == MODE_EXTEND)
         err |= sl_buf_printf(out, " ms=%llu", (unsigned long long)a->delay_ms);
+    if (a->per_mille > 0)
+        err |= sl_buf_printf(out, " per_mille=%u", a->per_mille);
+    if (a->gathers)
+        err |= sl_buf_append(out, " gathers", 8);
+    if (a->worker_name.n > 0)
+        err |= sl_buf_printf(out, " worker=%.*s", (int)a->worker_name.n, (const char *)a->worker_name.p);
+    if (a->token.n > 0)
+        err |= sl_buf_printf(out, " token=%.*s", (int)a->token.n, (const char *)a->token.p);
     if (a->reason.n > 0)
         err |= sl_buf_printf(out, " reason=%.*s", (int)a->reason.n, (const char *)a->reason.p);
     if (a->has_result || a->kind == MODE_OUTPUT)
@@ -82,7 +90,7 @@ static void lines_are_the_contracts_and_nothing_else(void **state)
         { "{" ID ",\"retry\":true}\n{" ID ",\"retry\":true,\"delay\":\"5s\",\"reason\":\"busy\"}\n", "retry ff\nretry ff ms=5000 reason=busy\n" },
         { "{" ID ",\"release\":true}\n", "release ff\n" },
         { "{" ID ",\"dead\":true,\"reason\":\"poison\"}\n", "dead ff reason=poison\n" },
-        { "{" ID ",\"progress\":0.4}\n", "progress ff\n" },
+        { "{" ID ",\"progress\":0.4}\n", "progress ff per_mille=400\n" },
         { "{" ID ",\"extend\":\"30s\"}\n", "extend ff ms=30000\n" },
         { "{\"publish\":{\"topic\":\"a/b\",\"payload\":\"x\"}}\n", "publish 0 topic=a/b payload=x ref=0\n" },
         { "{\"publish\":{\"topic\":\"a/b\",\"payload_base64\":\"eHl6\"}}\n", "publish 0 topic=a/b payload=xyz ref=0\n" },
@@ -141,7 +149,7 @@ static void frames_are_answers_at_every_split(void **state)
 {
     (void)state;
     struct sl_buf in = { 0 };
-    assert_int_equal(wire_encode_hello(&in, &(struct wire_hello){ WIRE_VERSION, 0, 4, sl_str("w") }), SL_OK);
+    assert_int_equal(wire_encode_hello(&in, &(struct wire_hello){ WIRE_VERSION, WIRE_GATHERS, 4, sl_str("w"), sl_str("secret") }), SL_OK);
     assert_int_equal(wire_encode_ack(&in, &(struct wire_ack){ .tag = 1 }), SL_OK);
     assert_int_equal(wire_encode_ack(&in, &(struct wire_ack){ 2, true, sl_str("text/plain"), sl_str("ok") }), SL_OK);
     assert_int_equal(wire_encode_retry(&in, &(struct wire_retry){ 3, WIRE_DELAY_BY_QUEUE, sl_str("busy") }), SL_OK);
@@ -151,10 +159,13 @@ static void frames_are_answers_at_every_split(void **state)
     assert_int_equal(wire_encode_progress(&in, &(struct wire_progress){ 6, 400 }), SL_OK);
     assert_int_equal(wire_encode_extend(&in, &(struct wire_extend){ 7, 30000 }), SL_OK);
     assert_int_equal(wire_encode_publish(&in, &(struct wire_publish){ .ref = 9, .tag = 8, .topic = sl_str("a"), .payload = sl_str("x") }), SL_OK);
+    static const uint8_t tags[] = { 9, 0, 0, 0, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0 };
+    assert_int_equal(wire_encode_acks(&in, &(struct wire_acks){ sl_bytes_of(tags, sizeof tags) }), SL_OK);
+    assert_int_equal(wire_encode_acks(&in, &(struct wire_acks){ sl_bytes_of(tags, 8) }), SL_OK);
     assert_int_equal(wire_encode_empty(&in, WIRE_BYE), SL_OK);
     at_every_split(POOL_SOCKET, sl_buf_view(&in),
-                   "hello 0\nack 1\nack 2 result=ok\nretry 3 reason=busy\nretry 3 ms=0\nrelease 4\ndead 5 reason=poison\n"
-                   "progress 6\nextend 7 ms=30000\npublish 8 topic=a payload=x ref=9\nbye 0\n");
+                   "hello 0 gathers worker=w token=secret\nack 1\nack 2 result=ok\nretry 3 reason=busy\nretry 3 ms=0\nrelease 4\ndead 5 reason=poison\n"
+                   "progress 6 per_mille=400\nextend 7 ms=30000\npublish 8 topic=a payload=x ref=9\nack 9\nack a\nack 100\nack 9\nbye 0\n");
     sl_buf_clear(&in);
     static uint8_t big[200];
     assert_int_equal(wire_encode_ack(&in, &(struct wire_ack){ 2, true, SL_BYTES_NONE, sl_bytes_of(big, sizeof big) }), SL_OK);
@@ -179,7 +190,7 @@ static void deliver(enum pool_mode mode, struct message *m, struct sl_buf *out)
 {
     struct pool_config cfg = config(mode);
     struct queue_delivery q = { .lease = 1, .attempt = 2, .redelivered = true, .msg = m };
-    struct hub_delivery from = { &q, 5 };
+    struct hub_delivery from = { &q, 5, true };
     struct mode_delivery d = { .tag = 77, .from = &from, .queue_name = "q" };
     struct mode x;
     mode_init(&x, &cfg);
@@ -228,9 +239,29 @@ static void a_frame_carries_the_record(void **state)
     assert_int_equal(f.u.deliver.tag, 77);
     assert_int_equal(f.u.deliver.attempt, 2);
     assert_int_equal(f.u.deliver.max_attempts, 5);
-    assert_int_equal(f.u.deliver.flags, WIRE_REDELIVERED);
+    assert_int_equal(f.u.deliver.flags, WIRE_REDELIVERED | WIRE_MORE);
     assert_true(sl_bytes_eq(f.u.deliver.record, message_record(m)));
     message_unref(m);
+    sl_buf_fini(&out);
+}
+
+static void a_welcome_says_what_the_pool_is(void **state)
+{
+    (void)state;
+    struct pool_config cfg = config(POOL_SOCKET);
+    struct sl_buf out = { 0 };
+    struct mode x;
+    mode_init(&x, &cfg);
+    x.ops->welcome(&x, &(struct mode_welcome){ .prefetch = 8, .batches = true, .external = true, .time_limit_ms = 30000 }, &out);
+    struct wire_reader r = { .from = WIRE_FROM_GATEWAY, .max_frame = WIRE_FRAME_MAX };
+    struct wire_frame f;
+    size_t used;
+    assert_int_equal(wire_decode(sl_buf_view(&out), &r, &f, &used), SL_OK);
+    assert_int_equal(f.u.welcome.flags, WIRE_BATCHES | WIRE_EXTERNAL);
+    assert_int_equal(f.u.welcome.prefetch, 8);
+    assert_int_equal(f.u.welcome.time_limit_ms, 30000);
+    assert_int_equal(f.u.welcome.soft_time_limit_ms, 0);
+    mode_fini(&x);
     sl_buf_fini(&out);
 }
 
@@ -246,7 +277,7 @@ static const char *env_value(char **env, const char *name)
 static char **env_of(struct message *m)
 {
     struct queue_delivery q = { .lease = 1, .attempt = 2, .msg = m };
-    struct hub_delivery from = { &q, 5 };
+    struct hub_delivery from = { &q, 5, false };
     return mode_exec_env(&(struct mode_delivery){ .from = &from, .queue_name = "q" });
 }
 
@@ -302,6 +333,7 @@ int main(void)
         cmocka_unit_test(frames_are_answers_at_every_split),
         cmocka_unit_test(a_line_carries_text_as_it_is_and_bytes_as_base64),
         cmocka_unit_test(a_frame_carries_the_record),
+        cmocka_unit_test(a_welcome_says_what_the_pool_is),
         cmocka_unit_test(exec_gets_its_message_in_the_environment),
         cmocka_unit_test(headers_over_64_kib_are_left_out_of_the_environment),
         cmocka_unit_test(exits_are_verdicts),

@@ -11,41 +11,8 @@
 #include <signal.h>
 #include <stdlib.h>
 
-#include "../workers/fake_gateway.h"
+#include "../workers/sdk_world.h"
 #include "core/alloc.h"
-#include "sluice_worker.h"
-
-#define HELLO_LINE "HELLO version=1 flags=0 prefetch=0 name=demo\n"
-
-static struct sluice_worker *open_worker(struct gateway *g)
-{
-    struct sluice_worker_options o = {.name = "demo", .use_fd = true, .fd = g->worker_fd};
-    struct sluice_worker *w = NULL;
-    gateway_send(g, "welcome");
-    assert_int_equal(sluice_worker_open(&o, &w), SLUICE_WORKER_OK);
-    assert_string_equal(gateway_log(g), HELLO_LINE);
-    return w;
-}
-
-static struct sluice_worker_message *next(struct sluice_worker *w)
-{
-    struct sluice_worker_message *m = NULL;
-    assert_int_equal(sluice_worker_next_within(w, 0, &m), SLUICE_WORKER_OK);
-    return m;
-}
-
-static int next_error(struct sluice_worker *w)
-{
-    struct sluice_worker_message *m = NULL;
-    int err = sluice_worker_next_within(w, 0, &m);
-    assert_null(m);
-    return err;
-}
-
-static bool view_is(struct sluice_worker_view v, const char *s)
-{
-    return sl_bytes_is(sl_bytes_of(v.data, v.size), s);
-}
 
 /* ---- life ---- */
 
@@ -55,7 +22,8 @@ static void hello_and_welcome_are_exchanged(void **state)
     struct gateway g;
     gateway_init(&g);
     struct sluice_worker_options o = {
-        .name = "demo", .prefetch = 16, .use_fd = true, .fd = g.worker_fd, .soft_limit = true};
+        .name = "demo", .prefetch = 16, .use_fd = true, .fd = g.worker_fd, .soft_limit = true
+    };
     struct sluice_worker *w;
     gateway_send(&g, "welcome");
     assert_int_equal(sluice_worker_open(&o, &w), SLUICE_WORKER_OK);
@@ -126,7 +94,7 @@ static void a_refusal_at_the_door_carries_the_gateways_words(void **state)
     (void)state;
     struct gateway g;
     gateway_init(&g);
-    struct sluice_worker_options o = {.use_fd = true, .fd = g.worker_fd};
+    struct sluice_worker_options o = { .use_fd = true, .fd = g.worker_fd };
     struct sluice_worker *w = NULL;
     gateway_send(&g, "error");
     assert_int_equal(sluice_worker_open(&o, &w), SLUICE_WORKER_EREFUSED);
@@ -141,7 +109,7 @@ static void a_gateway_that_leaves_before_welcome_is_gone(void **state)
     (void)state;
     struct gateway g;
     gateway_init(&g);
-    struct sluice_worker_options o = {.use_fd = true, .fd = g.worker_fd};
+    struct sluice_worker_options o = { .use_fd = true, .fd = g.worker_fd };
     struct sluice_worker *w = NULL;
     assert_int_equal(shutdown(g.fd, SHUT_WR), 0);
     assert_int_equal(sluice_worker_open(&o, &w), SLUICE_WORKER_EGONE);
@@ -239,13 +207,13 @@ static int call_dead(struct sluice_worker_message *m)
 }
 
 static const struct verb_row verbs[] = {
-    {"ack",              sluice_worker_ack    },
-    {"ack-text",         call_ack_text        },
-    {"ack-empty-result", call_ack_empty       },
-    {"retry",            call_retry           },
-    {"retry-later",      call_retry_later     },
-    {"release",          sluice_worker_release},
-    {"dead",             call_dead            },
+    { "ack", sluice_worker_ack },
+    { "ack-text", call_ack_text },
+    { "ack-empty-result", call_ack_empty },
+    { "retry", call_retry },
+    { "retry-later", call_retry_later },
+    { "release", sluice_worker_release },
+    { "dead", call_dead },
 };
 
 static void each_verb_writes_the_recorded_bytes_once(void **state)
@@ -295,19 +263,20 @@ static void publishing_writes_the_recorded_bytes(void **state)
     struct gateway g;
     gateway_init(&g);
     struct sluice_worker *w = open_worker(&g);
-    struct sluice_worker_publish p = {.topic = "alerts/t", .payload = "hot", .size = 3};
+    struct sluice_worker_publish p = {
+        .topic = "alerts/t", .payload = "hot", .size = 3, .unconfirmed = true
+    };
     assert_int_equal(sluice_worker_publish(w, &p), SLUICE_WORKER_OK);
     assert_int_equal(sluice_worker_flush(w), SLUICE_WORKER_OK);
     gateway_expect_bytes(&g, "publish");
     gateway_send(&g, "deliver-bare");
     struct sluice_worker_message *m = next(w);
-    const struct sluice_worker_header headers[] = {
-        {"priority", "9"},
-        {"site",     "a"},
-        {"site",     "b"}
+    const struct sluice_worker_header headers[] = { { "priority", "9" },
+                                                    { "site", "a" },
+                                                    { "site", "b" } };
+    struct sluice_worker_publish full = {
+        "alerts/t", "{\"t\":91}", 8, "application/json", headers, 3, true, m, true
     };
-    struct sluice_worker_publish full = {"alerts/t", "{\"t\":91}", 8, "application/json", headers,
-                                         3,          true,         m};
     assert_int_equal(sluice_worker_publish(w, &full), SLUICE_WORKER_OK);
     assert_int_equal(sluice_worker_flush(w), SLUICE_WORKER_OK);
     gateway_expect_bytes(&g, "publish-full");
@@ -323,15 +292,15 @@ static void what_the_gateway_would_refuse_is_not_sent(void **state)
     struct gateway g;
     gateway_init(&g);
     struct sluice_worker *w = open_worker(&g);
-    static const char *const topics[] = {NULL, "", "a/+", "#", "\xff"};
+    static const char *const topics[] = { NULL, "", "a/+", "#", "\xff" };
     for (size_t i = 0; i < SL_COUNT(topics); i++) {
-        struct sluice_worker_publish p = {.topic = topics[i]};
+        struct sluice_worker_publish p = { .topic = topics[i] };
         assert_int_equal(sluice_worker_publish(w, &p), SLUICE_WORKER_EINVAL);
     }
-    const struct sluice_worker_header bad = {"", "x"};
-    struct sluice_worker_publish p = {.topic = "a", .headers = &bad, .n_headers = 1};
+    const struct sluice_worker_header bad = { "", "x" };
+    struct sluice_worker_publish p = { .topic = "a", .headers = &bad, .n_headers = 1 };
     assert_int_equal(sluice_worker_publish(w, &p), SLUICE_WORKER_EINVAL);
-    struct sluice_worker_publish large = {.topic = "a", .payload = "", .size = (1u << 20) + 1};
+    struct sluice_worker_publish large = { .topic = "a", .payload = "", .size = (1u << 20) + 1 };
     assert_int_equal(sluice_worker_publish(w, &large), SLUICE_WORKER_ETOOBIG);
     gateway_send(&g, "deliver-bare");
     struct sluice_worker_message *m = next(w);
@@ -410,118 +379,6 @@ static void copies_are_answered_later_together(void **state)
     }
     sluice_worker_close(w);
     assert_string_equal(gateway_log(&g), "ACK tag=1\nACK tag=2\nACK tag=3\nBYE\n");
-    gateway_fini(&g);
-}
-
-/* ---- buffering ---- */
-
-static void answers_wait_until_the_worker_would_wait(void **state)
-{
-    (void)state;
-    struct gateway g;
-    gateway_init(&g);
-    struct sluice_worker *w = open_worker(&g);
-    gateway_deliver(&g, 1, 1, "t");
-    gateway_deliver(&g, 2, 1, "t");
-    assert_int_equal(sluice_worker_ack(next(w)), SLUICE_WORKER_OK);
-    assert_string_equal(gateway_log(&g), "");
-    assert_int_equal(sluice_worker_ack(next(w)), SLUICE_WORKER_OK);
-    assert_int_equal(next_error(w), SLUICE_WORKER_TIMEOUT);
-    assert_string_equal(gateway_log(&g), "ACK tag=1\nACK tag=2\n");
-    sluice_worker_close(w);
-    gateway_fini(&g);
-}
-
-static void answers_go_out_before_a_suspect_is_handed_out(void **state)
-{
-    (void)state;
-    struct gateway g;
-    gateway_init(&g);
-    struct sluice_worker *w = open_worker(&g);
-    gateway_deliver(&g, 1, 1, "t");
-    gateway_deliver(&g, 2, 2, "t");
-    assert_int_equal(sluice_worker_ack(next(w)), SLUICE_WORKER_OK);
-    (void)next(w);
-    assert_string_equal(gateway_log(&g), "ACK tag=1\n");
-    sluice_worker_close(w);
-    gateway_fini(&g);
-}
-
-static void many_answers_are_written_when_the_buffer_is_large(void **state)
-{
-    (void)state;
-    struct gateway g;
-    gateway_init(&g);
-    struct sluice_worker *w = open_worker(&g);
-    static uint8_t result[65536];
-    gateway_deliver(&g, 1, 1, "t");
-    gateway_deliver(&g, 2, 1, "t");
-    assert_int_equal(sluice_worker_ack(next(w)), SLUICE_WORKER_OK);
-    assert_string_equal(gateway_log(&g), "");
-    assert_int_equal(sluice_worker_ack_result(next(w), result, sizeof result, NULL),
-                     SLUICE_WORKER_OK);
-    gateway_receive(&g);
-    assert_int_equal(sl_buf_len(&g.in), WIRE_HEAD + 8 + WIRE_HEAD + 8 + 2 + sizeof result);
-    sluice_worker_close(w);
-    gateway_fini(&g);
-}
-
-static void a_delivery_is_taken_at_any_split(void **state)
-{
-    (void)state;
-    struct gateway g;
-    gateway_init(&g);
-    struct sluice_worker *w = open_worker(&g);
-    const struct frame_row *row = frames_find(&frames, "deliver-full");
-    for (size_t cut = 1; cut < row->n; cut++) {
-        gateway_write(&g, row->bytes, cut);
-        assert_int_equal(next_error(w), SLUICE_WORKER_TIMEOUT);
-        gateway_write(&g, row->bytes + cut, row->n - cut);
-        struct sluice_worker_message *m = next(w);
-        assert_true(view_is(sluice_worker_message_payload(m), "{\"t\":21.5}"));
-        assert_int_equal(sluice_worker_ack(m), SLUICE_WORKER_OK);
-    }
-    sluice_worker_close(w);
-    gateway_fini(&g);
-}
-
-/* 4,000 small ones, then one that is larger than the first inbox, then small ones again. */
-static void large_and_small_messages_pass_through_one_inbox(void **state)
-{
-    (void)state;
-    struct gateway g;
-    gateway_init(&g);
-    struct sluice_worker *w = open_worker(&g);
-    size_t size = 600000;
-    struct message_parts parts = {.id = 9, .protocol = MESSAGE_HTTP, .topic = sl_str("big")};
-    uint8_t *payload = sl_calloc(1, size);
-    parts.payload = sl_bytes_of(payload, size);
-    struct message *big = message_new(&parts);
-    struct wire_deliver d = {9, 1, 0, 0, message_record(big)};
-    struct sl_buf out;
-    sl_buf_init(&out, 0);
-    for (int i = 0; i < 3; i++)
-        assert_int_equal(wire_encode_deliver(&out, &d), SL_OK);
-    size_t got = 0;
-    while (got < 3) {
-        size_t n = sl_buf_len(&out) < 50000 ? sl_buf_len(&out) : 50000;
-        if (n > 0)
-            gateway_write(&g, sl_buf_view(&out).p, n);
-        sl_buf_consume(&out, n);
-        struct sluice_worker_message *m;
-        int err = sluice_worker_next_within(w, 0, &m);
-        if (err == SLUICE_WORKER_OK) {
-            got++;
-            assert_int_equal(sluice_worker_message_payload(m).size, size);
-            assert_int_equal(sluice_worker_ack(m), SLUICE_WORKER_OK);
-        } else {
-            assert_int_equal(err, SLUICE_WORKER_TIMEOUT);
-        }
-    }
-    message_unref(big);
-    sl_free(payload);
-    sl_buf_fini(&out);
-    sluice_worker_close(w);
     gateway_fini(&g);
 }
 
@@ -670,15 +527,10 @@ static void every_error_has_its_text(void **state)
     (void)state;
     assert_string_equal(sluice_worker_error_text(SLUICE_WORKER_OK), "no error");
     assert_string_equal(sluice_worker_error_text(SLUICE_WORKER_ESYS), "the system refused");
-    assert_string_equal(sluice_worker_error_text(SLUICE_WORKER_ESYS - 1), "unknown error");
+    assert_string_equal(sluice_worker_error_text(SLUICE_WORKER_EDENIED - 1), "unknown error");
+    assert_string_equal(sluice_worker_error_text(SLUICE_WORKER_EDENIED),
+                        "this process may not join the pool");
     assert_string_equal(sluice_worker_error_text(1), "unknown error");
-}
-
-static int load(void **state)
-{
-    (void)state;
-    frames_load(&frames);
-    return 0;
 }
 
 int main(void)
@@ -698,11 +550,6 @@ int main(void)
         cmocka_unit_test(verdicts_become_answers),
         cmocka_unit_test(a_forgotten_message_is_retried_when_the_next_is_taken),
         cmocka_unit_test(copies_are_answered_later_together),
-        cmocka_unit_test(answers_wait_until_the_worker_would_wait),
-        cmocka_unit_test(answers_go_out_before_a_suspect_is_handed_out),
-        cmocka_unit_test(many_answers_are_written_when_the_buffer_is_large),
-        cmocka_unit_test(a_delivery_is_taken_at_any_split),
-        cmocka_unit_test(large_and_small_messages_pass_through_one_inbox),
         cmocka_unit_test(check_sees_the_soft_limit_and_keeps_the_message),
         cmocka_unit_test(drain_finishes_what_was_delivered),
         cmocka_unit_test(sigterm_finishes_the_current_message_and_gives_the_rest_back),
@@ -712,5 +559,5 @@ int main(void)
         cmocka_unit_test(bytes_that_are_no_frame_end_the_connection),
         cmocka_unit_test(every_error_has_its_text),
     };
-    return cmocka_run_group_tests(tests, load, NULL);
+    return cmocka_run_group_tests(tests, load_frames, NULL);
 }

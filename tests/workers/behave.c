@@ -15,6 +15,7 @@
 #include "wire/wire.h"
 
 static int sock = -1;
+static char *volatile kept;
 static struct sl_buf in, out;
 
 static void tell(const char *what)
@@ -68,7 +69,7 @@ static bool receive(struct wire_frame *f)
 
 static void hello_as(uint32_t prefetch, uint8_t flags)
 {
-    must(wire_encode_hello(&out, &(struct wire_hello){ WIRE_VERSION, flags, prefetch, sl_str("behave") }));
+    must(wire_encode_hello(&out, &(struct wire_hello){ WIRE_VERSION, flags, prefetch, sl_str("behave"), SL_BYTES_NONE }));
     flush();
 }
 
@@ -124,6 +125,44 @@ static void do_ack(void)
             flush();
         } else if (f.type == WIRE_DRAIN) {
             tell("drain seen");
+            say_bye();
+            return;
+        }
+    }
+}
+
+/* Ten milliseconds of work for each message. */
+static void do_slow(void)
+{
+    struct wire_frame f;
+    hello();
+    while (receive(&f)) {
+        if (f.type == WIRE_DELIVER) {
+            (void)usleep(10000);
+            put_ack(f.u.deliver.tag);
+            flush();
+        } else if (f.type == WIRE_DRAIN) {
+            say_bye();
+            return;
+        }
+    }
+}
+
+/* 8 MiB more with each message. */
+static void do_swell(void)
+{
+    struct wire_frame f;
+    hello();
+    while (receive(&f)) {
+        if (f.type == WIRE_DELIVER) {
+            char *more = malloc(8u << 20);
+            must(more != NULL ? SL_OK : SL_ESYS);
+            for (size_t i = 0; i < 8u << 20; i += 1024)
+                more[i] = (char)i;
+            kept = more;
+            put_ack(f.u.deliver.tag);
+            flush();
+        } else if (f.type == WIRE_DRAIN) {
             say_bye();
             return;
         }
@@ -267,6 +306,23 @@ static void do_twice(void)
     while (receive(&f))
         if (f.type == WIRE_STALE)
             tell(f.u.tag == tag ? "stale seen" : "stale of another tag");
+}
+
+/* It repeats an answer and reads nothing. */
+static void do_stale_for_ever(void)
+{
+    hello();
+    uint64_t tag = next_tag();
+    put_ack(tag);
+    flush();
+    (void)next_tag();
+    for (int i = 0; i < 400; i++) {
+        for (int k = 0; k < 1000; k++)
+            put_ack(tag);
+        flush();
+    }
+    tell("all written");
+    rest_for_ever();
 }
 
 static void do_wrong_side(void)
@@ -503,6 +559,8 @@ static const struct {
     void (*run)(void);
 } behaviours[] = {
     { "ack", do_ack },
+    { "slow", do_slow },
+    { "swell", do_swell },
     { "show", do_show },
     { "retry", do_retry },
     { "dead", do_dead },
@@ -516,6 +574,7 @@ static const struct {
     { "hello-twice", do_hello_twice },
     { "unknown-tag", do_unknown_tag },
     { "twice", do_twice },
+    { "stale-for-ever", do_stale_for_ever },
     { "wrong-side", do_wrong_side },
     { "close-early", do_close_early },
     { "no-hello", do_no_hello },

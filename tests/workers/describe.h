@@ -50,10 +50,26 @@ static inline int describe_welcome(struct sl_buf *out, const struct wire_welcome
 {
     return sl_buf_printf(
         out,
-        " version=%u prefetch=%u concurrency=%u time_limit=%u soft=%u max_message=%u"
+        " version=%u flags=%u prefetch=%u concurrency=%u time_limit=%u soft=%u max_message=%u"
         " max_result=%u queue=%.*s pool=%.*s node=%.*s",
-        f->version, f->prefetch, f->concurrency, f->time_limit_ms, f->soft_time_limit_ms,
+        f->version, f->flags, f->prefetch, f->concurrency, f->time_limit_ms, f->soft_time_limit_ms,
         f->max_message, f->max_result, TEXT(f->queue), TEXT(f->pool), TEXT(f->node));
+}
+
+static inline int describe_hello(struct sl_buf *out, const struct wire_hello *f)
+{
+    int err = sl_buf_printf(out, " version=%u flags=%u prefetch=%u name=%.*s", f->version, f->flags,
+                            f->prefetch, TEXT(f->name));
+    describe_field(out, "token", f->token);
+    return err;
+}
+
+static inline int describe_acks(struct sl_buf *out, const struct wire_acks *f)
+{
+    int err = sl_buf_printf(out, " tags=%" PRIu64, wire_acks_tag(f, 0));
+    for (size_t i = 1; err == SL_OK && i < wire_acks_count(f); i++)
+        err = sl_buf_printf(out, ",%" PRIu64, wire_acks_tag(f, i));
+    return err;
 }
 
 static inline int describe_ack(struct sl_buf *out, const struct wire_ack *f)
@@ -68,10 +84,11 @@ static inline int describe_body(struct sl_buf *out, const struct wire_frame *f)
 {
     switch (f->type) {
     case WIRE_HELLO:
-        return sl_buf_printf(out, " version=%u flags=%u prefetch=%u name=%.*s", f->u.hello.version,
-                             f->u.hello.flags, f->u.hello.prefetch, TEXT(f->u.hello.name));
+        return describe_hello(out, &f->u.hello);
     case WIRE_ACK:
         return describe_ack(out, &f->u.ack);
+    case WIRE_ACKS:
+        return describe_acks(out, &f->u.acks);
     case WIRE_RETRY:
         return sl_buf_printf(out, " tag=%" PRIu64 " delay=%" PRId64 " reason=%.*s", f->u.retry.tag,
                              f->u.retry.delay_ms, TEXT(f->u.retry.reason));
@@ -100,7 +117,6 @@ static inline int describe_body(struct sl_buf *out, const struct wire_frame *f)
         return sl_buf_printf(out, " tag=%" PRIu64, f->u.tag);
     case WIRE_BYE:
     case WIRE_DRAIN:
-    case WIRE_RESERVED_ACK_BATCH:
     case WIRE_RESERVED_ACK_PUBLISH:
     case WIRE_RESERVED_DELIVER_BATCH:
         break;

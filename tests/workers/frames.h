@@ -1,4 +1,5 @@
-/* Reads tests/workers/frames.txt: recorded frames that every end must agree on. */
+/* Reads tests/workers/frames.txt, recorded frames that every end must agree on, and faults.txt,
+ * those that every end must refuse: the text is then the fault's word. */
 #ifndef TESTS_WORKERS_FRAMES_H
 #define TESTS_WORKERS_FRAMES_H
 
@@ -7,7 +8,7 @@
 
 #include "wire/wire.h"
 
-#define FRAMES_MAX 64
+#define FRAMES_MAX 128
 
 struct frame_row {
     char name[64];
@@ -38,9 +39,9 @@ static inline void frames_parse_line(struct frame_row *row, char *line)
 }
 
 /* Ends the test program when the file is not there. */
-static inline void frames_load(struct frame_rows *out)
+static inline void frames_load_file(struct frame_rows *out, const char *path)
 {
-    FILE *f = fopen(FRAMES_FILE, "r");
+    FILE *f = fopen(path, "r");
     SL_ASSERT(f != NULL);
     static char line[8192];
     out->n = 0;
@@ -48,6 +49,11 @@ static inline void frames_load(struct frame_rows *out)
         if (line[0] != '#' && out->n < FRAMES_MAX)
             frames_parse_line(&out->rows[out->n++], line);
     (void)fclose(f);
+}
+
+static inline void frames_load(struct frame_rows *out)
+{
+    frames_load_file(out, FRAMES_FILE);
 }
 
 static inline const struct frame_row *frames_find(const struct frame_rows *all, const char *name)

@@ -1,77 +1,27 @@
-"""The Python SDK against a gateway that lives in the test (a socketpair), with the recorded
-frames of frames.txt: what it writes is compared byte by byte with what the C side writes."""
+"""The plain Python SDK against a gateway that lives in the test. What it writes is compared byte by
+byte with the recorded frames; test_conformance.py goes through all of those."""
 
 import contextlib
 import io
 import os
-import pathlib
 import signal
-import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 import unittest
 
-HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
-SDK = ROOT / "workers" / "python"
-sys.path.insert(0, str(SDK))
+from recorded import (FRAMES, SDK, Gateway, Listener, acks, as_bytes, deliver, hello, not_for_ever, published, tagged,
+                      welcome)
 
-import sluice_worker as sdk  # noqa: E402
-
-
-def load_frames():
-    frames = {}
-    for line in (HERE / "frames.txt").read_text(encoding="utf-8").splitlines():
-        if not line.startswith("#"):
-            name, _, hexed, _ = line.split(" | ", 3)
-            frames[name] = bytes.fromhex(hexed)
-    return frames
-
-
-FRAMES = load_frames()
-
-
-def deliver(tag, attempt=1, flags=0, payload=b"21.5"):
-    frame = bytearray(FRAMES["deliver-bare"])
-    frame[5:22] = struct.pack("<QIIB", tag, attempt, 5, flags)
-    record_id, payload_length = 22 + 8, 22 + 60
-    frame[record_id:record_id + 8] = struct.pack("<Q", tag)
-    frame[payload_length:payload_length + 4] = struct.pack("<I", len(payload))
-    frame += payload
-    frame[0:4] = struct.pack("<I", len(frame) - 4)
-    return bytes(frame)
-
-
-def tagged(name, tag):
-    return FRAMES[name][:5] + struct.pack("<Q", tag)
-
-
-class Gateway:
-    def __init__(self):
-        self.socket, self.worker_end = socket.socketpair()
-
-    def send(self, *frames):
-        self.socket.sendall(b"".join(FRAMES[f] if isinstance(f, str) else f for f in frames))
-
-    def received(self):
-        """What is there now."""
-        data = b""
-        with contextlib.suppress(BlockingIOError, ConnectionResetError):
-            while True:
-                got = self.socket.recv(1 << 16, socket.MSG_DONTWAIT)
-                if not got:
-                    break
-                data += got
-        return data
-
-    def close(self):
-        self.socket.close()
+import sluice_worker as sdk
 
 
 class SdkTest(unittest.TestCase):
     def setUp(self):
+        not_for_ever(self)
         self.gateway = Gateway()
         self.worker = sdk.Worker(name="demo", fd=self.gateway.worker_end.detach())
         self.addCleanup(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM))
@@ -95,8 +45,7 @@ class SdkTest(unittest.TestCase):
         return errors.getvalue()
 
     def expect(self, *names):
-        wanted = b"".join(FRAMES[n] if isinstance(n, str) else n for n in names)
-        self.assertEqual(self.gateway.received(), wanted)
+        self.assertEqual(self.gateway.received(), as_bytes(names))
 
 
 class Life(SdkTest):
@@ -207,7 +156,7 @@ class Reading(SdkTest):
         frame = FRAMES["deliver-full"]
         for cut in range(1, len(frame)):
             self.gateway.send(frame[:cut])
-            self.worker._look()
+            self.assertIsNone(self.worker.next_within(0))
             self.gateway.send(frame[cut:])
             self.assertEqual(next(messages).payload, b'{"t":21.5}')
 
@@ -225,9 +174,8 @@ class Reading(SdkTest):
         frame = bytearray(FRAMES["deliver-full"])
         frame[22 + 60] ^= 1
         self.connected(bytes(frame))
-        message = next(self.worker.messages())
         with self.assertRaises(sdk.ProtocolError):
-            message.topic
+            next(self.worker.messages())
 
     def test_soft_limit_and_stale_are_noticed(self):
         m = self.one_message()
@@ -285,13 +233,13 @@ class Answers(SdkTest):
 
     def test_publish(self):
         self.connected()
-        self.worker.publish("alerts/t", b"hot")
+        self.worker.publish("alerts/t", b"hot", confirm=False)
         self.worker.flush()
         self.expect("publish")
 
     def test_publish_with_everything_tied_to_a_message(self):
         message = self.one_message()
-        message.publish("alerts/t", {"t": 91}, retain=True,
+        message.publish("alerts/t", {"t": 91}, retain=True, confirm=False,
                         headers=[("priority", 9), ("site", "a"), ("site", "b")])
         self.worker.flush()
         self.expect("publish-full")
@@ -369,6 +317,435 @@ class Handlers(SdkTest):
         self.worker.handler(lambda m: None)
         self.outcome(None)
         self.expect("ack", "bye")
+
+    def test_an_answer_given_twice_is_a_typed_error_and_the_first_one_counts(self):
+        def handler(message):
+            message.ack()
+            message.retry()
+        self.assertIn("AlreadyAnswered", self.outcome(handler))
+        self.expect("ack", "bye")
+
+
+class Publishing(SdkTest):
+    """On its own a publish waits for PUBLISHED; with an ack it is one step."""
+
+    def answered_with(self, *frames):
+        """A publish while the gateway answers so: its outcome."""
+        self.gateway.send(*frames)
+        try:
+            return self.worker.publish("a")
+        finally:
+            self.gateway.received()
+
+    def test_it_returns_when_the_gateway_has_it(self):
+        self.connected()
+        self.assertIs(self.answered_with(published(1)), True)
+        self.assertIs(self.answered_with(published(2, code=6)), False)
+
+    def test_a_refusal_is_a_typed_error(self):
+        self.connected()
+        self.answered_with(published(1))
+        self.answered_with(published(2))
+        with self.assertRaisesRegex(sdk.PublishRefused, "wildcard") as raised:
+            self.answered_with("published-refused")
+        self.assertEqual((raised.exception.topic, raised.exception.code), ("a", 1))
+
+    def test_messages_that_come_meanwhile_wait(self):
+        self.connected()
+        self.answered_with(deliver(1), published(1), deliver(2))
+        self.assertEqual([self.worker.next().id for _ in range(2)], [f"{t:016x}" for t in (1, 2)])
+
+    def test_a_thread_publishes_while_the_main_thread_waits_for_messages(self):
+        self.connected()
+        outcomes = []
+
+        def publish_twice():
+            for ref in (1, 2):
+                outcomes.append(self.worker.publish("a"))
+            self.gateway.send("drain")
+
+        def answer():
+            for ref in (1, 2):
+                self.gateway.read(len(FRAMES["publish-ref"]))
+                self.gateway.send(published(ref), deliver(ref))
+        threads = [threading.Thread(target=t) for t in (publish_twice, answer)]
+        for t in threads:
+            t.start()
+        seen = [m.id for m in self.worker.messages()]
+        for t in threads:
+            t.join()
+        self.assertEqual((outcomes, len(seen)), ([True, True], 2))
+
+    def test_the_ack_and_what_it_publishes_are_written_together(self):
+        message = self.one_message()
+        message.ack("done", publish=[("a", b"1"), {"topic": "b", "payload": b"2", "retain": True},
+                                     sdk.Publish("c", b"3", confirm=False)])
+        self.worker.flush()
+        got = self.gateway.received()
+        kinds, tags, at = [], [], 0
+        while at < len(got):
+            length, kind = struct.unpack_from("<IB", got, at)
+            kinds.append(kind)
+            tags.append(struct.unpack_from("<Q", got, at + (10 if kind == 8 else 5))[0])
+            at += 4 + length
+        self.assertEqual((kinds, tags), ([8, 8, 8, 2], [7, 7, 7, 7]))
+
+    def test_a_refused_publish_of_an_ack_is_counted_and_said(self):
+        message = self.one_message()
+        message.ack(publish=[("a", b""), ("b", b"")])
+        self.gateway.send(published(1, code=2), published(2, code=6), "drain")
+        errors = self.run_with(lambda m: None)
+        self.assertIn("a: a queue refused it", errors)
+        self.assertEqual((self.worker.refused_publishes, self.worker.unheard_publishes), (1, 1))
+
+    def test_an_ack_that_cannot_be_whole_is_not_begun(self):
+        message = self.one_message()
+        for publish in ([("a", b""), ("b/#", b"")], [("a", bytes((1 << 20) + 1))]):
+            self.assertRaises(ValueError, message.ack, publish=publish)
+        message.ack()
+        self.worker.flush()
+        self.expect("ack")
+
+
+class Batches(SdkTest):
+    def tags(self, batch):
+        return [int(m.id, 16) for m in batch]
+
+    def test_a_batch_ends_where_the_pools_batch_ends(self):
+        self.gateway.send("welcome-batches", deliver(1, flags=4), deliver(2, flags=4), deliver(3), deliver(4))
+        batch = self.worker.next_batch(max=100, wait=30)
+        self.assertEqual(self.tags(batch), [1, 2, 3])
+        self.gateway.received()
+        batch.ack()
+        self.assertEqual(self.tags(self.worker.next_batch(max=100, wait=30)), [4])
+        self.expect(acks(1, 2, 3))
+
+    def test_without_batches_of_the_pool_it_is_full_or_its_time_is_over(self):
+        self.connected(deliver(1), deliver(2), deliver(3))
+        self.assertEqual(self.tags(self.worker.next_batch(max=2, wait=30)), [1, 2])
+        self.assertEqual(self.tags(self.worker.next_batch(max=2, wait=0)), [3])
+
+    def test_without_batches_of_the_pool_silence_ends_the_wait(self):
+        """Or the wait itself would be measured as work, and the gateway would give one at a time."""
+        self.connected(deliver(1), deliver(2))
+        begun = time.monotonic()
+        self.assertEqual(self.tags(self.worker.next_batch(max=100, wait=30)), [1, 2])
+        self.assertLess(time.monotonic() - begun, 20)
+
+    def test_it_does_not_wait_for_more_than_prefetch_allows(self):
+        """Not even where it waits as long as it may: the pool's batch is larger, or the worker gathers."""
+        for name, flags in (("welcome-batches", 4), ("welcome", 0)):
+            with self.subTest(name):
+                self.setUp()
+                self.gateway.send(welcome(name, prefetch=2), deliver(1, flags=flags), deliver(2, flags=flags))
+                begun = time.monotonic()
+                self.assertEqual(self.tags(self.worker.next_batch(max=100, wait=30)), [1, 2])
+                self.assertLess(time.monotonic() - begun, 20)
+
+    def test_what_is_held_counts_for_what_prefetch_allows(self):
+        self.gateway.send(welcome("welcome-batches", prefetch=2), deliver(1), deliver(2, flags=4))
+        held, begun = self.worker.next(), time.monotonic()
+        self.assertEqual(self.tags(self.worker.next_batch(max=100, wait=30)), [2])
+        self.assertLess(time.monotonic() - begun, 20)
+        held.ack()
+        self.gateway.send(deliver(3))
+        self.assertEqual(self.tags(self.worker.next_batch(max=100, wait=30)), [3])
+
+    def test_nothing_is_waited_for_behind_a_last_attempt(self):
+        self.worker.gathers = True
+        self.gateway.send("welcome", deliver(1, attempt=5, flags=2))
+        begun = time.monotonic()
+        self.assertEqual(self.tags(self.worker.next_batch(max=100, wait=30)), [1])
+        self.assertLess(time.monotonic() - begun, 20)
+
+    def gathered(self, batches):
+        """The second message comes after more than the silence that ends other batches."""
+        self.gateway.send("welcome", deliver(1))
+        threading.Timer(0.05, self.gateway.send, (deliver(2), deliver(3), "drain")).start()
+        return [self.tags(b) for b in batches]
+
+    def test_a_worker_that_gathers_waits_as_long_as_it_may(self):
+        taken = self.gathered(iter(lambda: self.worker.next_batch(max=2, wait=30), None))
+        self.assertEqual(taken, [[1, 2], [3]])
+        self.assertEqual(self.gateway.received()[:19], FRAMES["hello-gathers"])
+
+    def test_one_that_shall_not_gather_does_not_say_so_and_does_not_wait(self):
+        self.worker.gathers = False
+        taken = self.gathered(iter(lambda: self.worker.next_batch(max=2, wait=30), None))
+        self.assertEqual(taken, [[1], [2, 3]])
+        self.assertEqual(self.gateway.received()[:19], FRAMES["hello-plain"])
+
+    def test_a_handler_of_batches_that_waits_gathers_and_others_do_not(self):
+        for wait, gathers in ((None, False), (0, False), (1, True)):
+            self.gateway.send("welcome", "drain")
+            (self.worker.handler if wait is None else self.worker.batch_handler(wait=wait))(lambda unit: None)
+            self.run_with(None)
+            self.assertEqual(self.gateway.received()[:19], hello(soft=True, gathers=gathers))
+            self.setUp()
+
+    def test_next_batch_without_a_wait_does_not_gather(self):
+        self.gateway.send("welcome", deliver(1))
+        self.assertEqual(self.tags(self.worker.next_batch(max=2, wait=0)), [1])
+        self.expect("hello-plain")
+
+    def test_drain_ends_the_wait_early(self):
+        self.connected(deliver(1), "drain")
+        self.assertEqual(len(self.worker.next_batch(max=100, wait=30)), 1)
+        self.assertIsNone(self.worker.next_batch(max=100, wait=30))
+
+    def test_sigterm_ends_the_wait_early(self):
+        self.connected(deliver(1))
+        threading.Timer(0, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        batch = self.worker.next_batch(max=100, wait=30)
+        self.assertIn(batch if batch is None else len(batch), (None, 1))
+
+    def test_what_was_answered_before_is_not_answered_again(self):
+        self.connected(deliver(1), deliver(2), deliver(3))
+        batch = self.worker.next_batch(max=3)
+        batch[1].dead("no number in it: ü")
+        batch.ack()
+        batch.ack()
+        self.worker.flush()
+        self.expect(tagged("dead", 2), acks(1, 3))
+
+    def test_the_whole_batch_can_have_one_answer(self):
+        for name, answer in (("retry-later", lambda b: b.retry(5, "the database is away")),
+                             ("release", lambda b: b.release()), ("dead", lambda b: b.dead("no number in it: ü")),
+                             ("extend", lambda b: b.extend(30))):
+            with self.subTest(name):
+                self.setUp()
+                self.connected(deliver(1), deliver(2))
+                answer(self.worker.next_batch(max=2))
+                self.worker.flush()
+                self.expect(*(tagged(name, t) for t in ((1,) if name == "extend" else (1, 2))))
+
+    def handled(self, handler):
+        self.worker.batch_handler(max=2, wait=30)(handler)
+        self.connected(deliver(1), deliver(2), deliver(3), "drain")
+        return self.run_with(None)
+
+    def test_a_handler_of_batches_acks_them_by_returning(self):
+        seen = []
+        self.handled(lambda batch: seen.append(self.tags(batch)))
+        self.assertEqual(seen, [[1, 2], [3]])
+        self.expect(acks(1, 2), acks(3), "bye")
+
+    def test_what_it_raises_is_for_those_without_an_answer(self):
+        def handler(batch):
+            batch[0].ack()
+            raise sdk.Retry("the database is away", delay=5)
+        self.handled(handler)
+        self.expect(tagged("ack", 1), tagged("retry-later", 2), tagged("ack", 3), "bye")
+
+
+class SoftLimits(SdkTest):
+    """The pool's soft limit: raised in the handler's middle, once, and only for its message."""
+
+    def limited(self, handler, *frames, soft=100):
+        self.gateway.send(welcome(soft=soft), *frames)
+        return self.run_with(handler)
+
+    def frames_after_hello(self):
+        got = self.gateway.received()
+        self.assertEqual(got[5 + 1], 1, "handler style asks for SOFT_LIMIT")
+        return got[len(FRAMES["hello-plain"]):]
+
+    def late(self, tag):
+        self.gateway.send(tagged("soft-limit", tag))
+
+    def test_it_ends_a_system_call_that_waits(self):
+        def handler(message):
+            self.late(1)
+            begun = time.monotonic()
+            try:
+                time.sleep(30)
+            except sdk.SoftTimeLimit:
+                self.assertLess(time.monotonic() - begun, 20)
+                message.release()
+                self.gateway.send("drain")
+        self.limited(handler, deliver(1))
+        self.assertEqual(self.frames_after_hello(), as_bytes([tagged("release", 1), "bye"]))
+
+    def test_it_ends_a_loop_that_swallows_exceptions(self):
+        def handler(message):
+            self.late(1)
+            self.gateway.send("drain")
+            while True:
+                with contextlib.suppress(Exception):
+                    time.sleep(0.001)
+        self.assertIn("SoftTimeLimit", self.limited(handler, deliver(1)))
+        self.assertIn(b"the soft time limit has passed", self.frames_after_hello())
+
+    def test_it_ends_a_publish_that_waits_for_its_answer(self):
+        def handler(message):
+            self.late(1)
+            self.gateway.send("drain")
+            self.worker.publish("a")
+        self.assertIn("SoftTimeLimit", self.limited(handler, deliver(1)))
+
+    def test_what_is_being_written_is_written_whole(self):
+        got = bytearray()
+
+        def handler(message):
+            self.late(1)
+            self.gateway.send("drain")
+            try:
+                while True:
+                    message.progress(0.4)
+                    got.extend(self.gateway.received())
+            except sdk.SoftTimeLimit:
+                got.extend(self.gateway.received())
+        self.limited(handler, deliver(1), soft=20)
+        frames = bytes(got)[len(FRAMES["hello-plain"]):] + self.gateway.received()
+        self.assertEqual(frames.replace(tagged("progress", 1), b""), as_bytes([tagged("ack", 1), "bye"]))
+
+    def test_a_signal_in_the_middle_of_a_write_waits_for_its_end(self):
+        def handler(message):
+            session = self.worker._session
+            put = session._put
+
+            def interrupted(*frame):
+                session.soft.append(1)
+                signal.raise_signal(signal.SIGURG)
+                put(*frame)
+            session._put = interrupted
+            try:
+                message.progress(0.4)
+            finally:
+                session._put = put
+                self.gateway.send("drain")
+        self.assertIn("SoftTimeLimit", self.limited(handler, deliver(1), soft=50000))
+        self.assertTrue(self.frames_after_hello().startswith(tagged("progress", 1)))
+
+    def test_a_limit_of_an_other_message_is_not_this_ones(self):
+        def handler(message):
+            self.late(2)
+            self.gateway.send("drain")
+            time.sleep(0.2)
+        self.limited(handler, deliver(1), soft=20)
+        self.assertEqual(self.frames_after_hello(), as_bytes([tagged("ack", 1), "bye"]))
+
+    def test_after_the_answer_it_is_not_raised(self):
+        def handler(message):
+            message.ack()
+            self.late(1)
+            self.gateway.send("drain")
+            time.sleep(0.2)
+        self.assertEqual(self.limited(handler, deliver(1), soft=20), "")
+
+    def test_in_a_batch_the_limit_of_one_is_the_batchs(self):
+        def handler(batch):
+            self.late(2)
+            self.gateway.send("drain")
+            time.sleep(30)
+        self.worker.batch_handler(max=2)(handler)
+        self.assertIn("SoftTimeLimit", self.limited(None, deliver(1), deliver(2)))
+
+
+class External(unittest.TestCase):
+    """Workers that came by a `worker_socket`."""
+
+    def setUp(self):
+        not_for_ever(self)
+        folder = tempfile.TemporaryDirectory(prefix="sluice-")
+        self.addCleanup(folder.cleanup)
+        self.listener = Listener(folder.name)
+        self.addCleanup(self.listener.close)
+        self.addCleanup(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+
+    def gateways(self, *scenes):
+        """A thread that lets one worker in for each scene."""
+        def play():
+            for scene in scenes:
+                gateway = self.listener.accept()
+                scene(gateway)
+                gateway.close()
+        thread = threading.Thread(target=play, daemon=True)
+        thread.start()
+        self.addCleanup(thread.join, 30)
+
+    def worker(self, **more):
+        return sdk.Worker(name="demo", soft_limit=False, worker_socket=self.listener.path, **more)
+
+    def run_quietly(self, worker, handler):
+        errors = io.StringIO()
+        with contextlib.redirect_stderr(errors):
+            worker.run(handler)
+        return errors.getvalue()
+
+    def greeted(self, gateway, *frames, hello="hello-plain"):
+        self.assertEqual(gateway.read(len(FRAMES[hello])), FRAMES[hello])
+        gateway.send("welcome-external", *frames)
+
+    def test_the_token_is_in_hello(self):
+        worker = self.worker(token="s3cret")
+        self.gateways(lambda g: self.greeted(g, hello="hello-token"))
+        worker.connect()
+        self.assertTrue(worker.external)
+        worker.close()
+
+    def test_environment_tells_where(self):
+        worker = sdk.Worker(name="demo")
+        before = dict(os.environ)
+        self.addCleanup(lambda: (os.environ.clear(), os.environ.update(before)))
+        os.environ.update(SLUICE_SOCKET=self.listener.path, SLUICE_TOKEN="s3cret")
+        os.environ.pop("SLUICE_FD", None)
+        self.gateways(lambda g: self.greeted(g, hello="hello-token"))
+        worker.connect()
+        worker.close()
+
+    def test_it_comes_back_after_a_loss_and_after_a_drain(self):
+        def lost(gateway):
+            self.greeted(gateway, deliver(1))
+            self.let_go.wait(30)
+
+        def drained(gateway):
+            self.greeted(gateway, deliver(1), "drain")
+            wanted = as_bytes([tagged("ack", 1), "bye"])
+            self.assertEqual(gateway.read(len(wanted)), wanted)
+
+        def last(gateway):
+            self.greeted(gateway)
+            worker.stop()
+        self.let_go = threading.Event()
+        worker, seen = self.worker(), []
+
+        def handler(message):
+            seen.append(message)
+            self.let_go.set()
+            if len(seen) == 1:
+                while not worker._session.failure:
+                    worker._session.look(0.01)
+        self.gateways(lost, drained, last)
+        errors = self.run_quietly(worker, handler)
+        self.assertEqual((len(seen), worker.stale_answers), (2, 1))
+        self.assertTrue(seen[0].stale)
+        self.assertIn("again in", errors)
+
+    def test_a_refusal_for_good_ends_it(self):
+        def refuse(gateway):
+            gateway.read(len(FRAMES["hello-plain"]))
+            gateway.send("error-denied")
+        self.gateways(refuse)
+        with self.assertRaises(SystemExit) as end:
+            self.run_quietly(self.worker(), lambda m: None)
+        self.assertEqual(end.exception.code, 1)
+
+    def test_sigterm_ends_the_wait_for_a_gateway_that_is_away(self):
+        self.listener.close()
+        worker = self.worker()
+        worker._backoff._next = 1000
+        told = worker._pause
+        worker._pause = lambda seconds: (os.kill(os.getpid(), signal.SIGTERM), told(seconds))
+        self.assertIn("again in", self.run_quietly(worker, lambda m: None))
+
+    def test_waits_double_up_to_a_limit_and_are_never_all_the_same(self):
+        from sluice_worker.where import Backoff
+        longest, shortest = Backoff(dice=lambda: 0), Backoff(dice=lambda: 1)
+        self.assertEqual([longest.wait() for _ in range(8)], [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0])
+        self.assertEqual([shortest.wait() for _ in range(3)], [0.05, 0.1, 0.2])
+        longest.reset()
+        self.assertEqual(longest.wait(), 0.1)
 
 
 if __name__ == "__main__":

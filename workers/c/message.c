@@ -4,7 +4,7 @@
 
 static struct sluice_worker_view view_of(struct sl_bytes b)
 {
-    return (struct sluice_worker_view){(const char *)b.p, b.n};
+    return (struct sluice_worker_view){ (const char *)b.p, b.n };
 }
 
 uint64_t sluice_worker_message_id(const struct sluice_worker_message *m)
@@ -138,7 +138,8 @@ bool sluice_worker_message_header(const struct sluice_worker_message *m, const c
     return false;
 }
 
-/* One block: the message, then its record. */
+/* One block: the message, then its record. A copy of a copy takes its place, as the first copy took
+ * the original's. */
 struct sluice_worker_message *sluice_worker_message_copy(struct sluice_worker_message *m)
 {
     if (m->answered || m->copied)
@@ -148,10 +149,25 @@ struct sluice_worker_message *sluice_worker_message_copy(struct sluice_worker_me
     memcpy(record, m->record.p, m->record.n);
     *copy = *m;
     copy->is_copy = true;
+    copy->prev = NULL;
     copy->record = sl_bytes_of(record, m->record.n);
     message_view(copy->record, &copy->parts);
     m->copied = true;
+    copy->next = m->worker->copies;
+    if (copy->next != NULL)
+        copy->next->prev = copy;
+    m->worker->copies = copy;
     return copy;
+}
+
+static void unlink_copy(struct sluice_worker_message *m)
+{
+    if (m->next != NULL)
+        m->next->prev = m->prev;
+    if (m->prev != NULL)
+        m->prev->next = m->next;
+    else
+        m->worker->copies = m->next;
 }
 
 void sluice_worker_message_free(struct sluice_worker_message *m)
@@ -159,5 +175,7 @@ void sluice_worker_message_free(struct sluice_worker_message *m)
     if (m == NULL)
         return;
     SL_ASSERT(m->is_copy);
+    if (m->worker != NULL)
+        unlink_copy(m);
     sl_free(m);
 }

@@ -61,6 +61,11 @@ static void read_hello(struct body *b, struct wire_frame *out)
     (void)sl_rd_u16le(&b->r);
     f->prefetch = sl_rd_u32le(&b->r);
     f->name = read_text(b, WIRE_NAME_MAX);
+    f->token = SL_BYTES_NONE;
+    if (sl_reader_left(&b->r) == 0)
+        return;
+    f->token = read_text(b, WIRE_TOKEN_MAX);
+    fault_if(b, f->token.n == 0, "token-empty");
 }
 
 static void read_welcome(struct body *b, struct wire_frame *out)
@@ -87,7 +92,7 @@ static void read_deliver(struct body *b, struct wire_frame *out)
     f->attempt = sl_rd_u32le(&b->r);
     fault_if(b, f->attempt == 0, "attempt-zero");
     f->max_attempts = sl_rd_u32le(&b->r);
-    f->flags = read_flags(b, WIRE_REDELIVERED | WIRE_LAST);
+    f->flags = read_flags(b, WIRE_REDELIVERED | WIRE_LAST | WIRE_MORE);
     f->record = read_rest(b);
     if (!b->r.bad)
         fault_if(b, !message_record_valid(f->record), "record-malformed");
@@ -104,6 +109,16 @@ static void read_ack(struct body *b, struct wire_frame *out)
         return;
     f->content_type = read_text(b, UINT16_MAX);
     f->result = read_rest(b);
+}
+
+/* At least one tag, and whole ones: a rest of one to seven bytes makes the last one short. */
+static void read_acks(struct body *b, struct wire_frame *out)
+{
+    const uint8_t *first = b->r.p;
+    do
+        (void)read_tag(b);
+    while (!b->r.bad && sl_reader_left(&b->r) > 0);
+    out->u.acks.tags = sl_bytes_of(first, (size_t)(b->r.p - first));
 }
 
 static void read_retry(struct body *b, struct wire_frame *out)
@@ -201,25 +216,25 @@ struct type_row {
 };
 
 static const struct type_row types[] = {
-    [WIRE_HELLO] = {"HELLO",         read_hello    },
-    [WIRE_ACK] = {"ACK",           read_ack      },
-    [WIRE_RETRY] = {"RETRY",         read_retry    },
-    [WIRE_RELEASE] = {"RELEASE",       read_tag_only },
-    [WIRE_DEAD] = {"DEAD",          read_dead     },
-    [WIRE_PROGRESS] = {"PROGRESS",      read_progress },
-    [WIRE_EXTEND] = {"EXTEND",        read_extend   },
-    [WIRE_PUBLISH] = {"PUBLISH",       read_publish  },
-    [WIRE_BYE] = {"BYE",           read_nothing  },
-    [WIRE_RESERVED_ACK_BATCH] = {"ACK_BATCH",     NULL          },
-    [WIRE_RESERVED_ACK_PUBLISH] = {"ACK_PUBLISH",   NULL          },
-    [WIRE_WELCOME] = {"WELCOME",       read_welcome  },
-    [WIRE_DELIVER] = {"DELIVER",       read_deliver  },
-    [WIRE_SOFT_LIMIT] = {"SOFT_LIMIT",    read_tag_only },
-    [WIRE_STALE] = {"STALE",         read_tag_only },
-    [WIRE_DRAIN] = {"DRAIN",         read_nothing  },
-    [WIRE_ERROR] = {"ERROR",         read_error    },
-    [WIRE_PUBLISHED] = {"PUBLISHED",     read_published},
-    [WIRE_RESERVED_DELIVER_BATCH] = {"DELIVER_BATCH", NULL          },
+    [WIRE_HELLO] = { "HELLO", read_hello },
+    [WIRE_ACK] = { "ACK", read_ack },
+    [WIRE_RETRY] = { "RETRY", read_retry },
+    [WIRE_RELEASE] = { "RELEASE", read_tag_only },
+    [WIRE_DEAD] = { "DEAD", read_dead },
+    [WIRE_PROGRESS] = { "PROGRESS", read_progress },
+    [WIRE_EXTEND] = { "EXTEND", read_extend },
+    [WIRE_PUBLISH] = { "PUBLISH", read_publish },
+    [WIRE_BYE] = { "BYE", read_nothing },
+    [WIRE_ACKS] = { "ACKS", read_acks },
+    [WIRE_RESERVED_ACK_PUBLISH] = { "ACK_PUBLISH", NULL },
+    [WIRE_WELCOME] = { "WELCOME", read_welcome },
+    [WIRE_DELIVER] = { "DELIVER", read_deliver },
+    [WIRE_SOFT_LIMIT] = { "SOFT_LIMIT", read_tag_only },
+    [WIRE_STALE] = { "STALE", read_tag_only },
+    [WIRE_DRAIN] = { "DRAIN", read_nothing },
+    [WIRE_ERROR] = { "ERROR", read_error },
+    [WIRE_PUBLISHED] = { "PUBLISHED", read_published },
+    [WIRE_RESERVED_DELIVER_BATCH] = { "DELIVER_BATCH", NULL },
 };
 
 static const char *type_fault(uint8_t type, enum wire_side from)
@@ -259,7 +274,7 @@ int wire_decode(struct sl_bytes in, struct wire_reader *reader, struct wire_fram
         return refuse(reader, fault, n > reader->max_frame ? SL_ETOOBIG : SL_EPEER);
     if (in.n < whole)
         return SL_EMORE;
-    struct body b = {sl_reader_of(sl_bytes_of(in.p + WIRE_HEAD, n - 1u)), NULL};
+    struct body b = { sl_reader_of(sl_bytes_of(in.p + WIRE_HEAD, n - 1u)), NULL };
     out->type = (enum wire_type)in.p[4];
     types[in.p[4]].read(&b, out);
     if (b.fault == NULL && (b.r.bad || sl_reader_left(&b.r) > 0))
@@ -292,7 +307,7 @@ bool wire_header_next(struct sl_bytes headers, size_t *pos, struct message_heade
         return false;
     struct sl_reader r = sl_reader_of(sl_bytes_of(headers.p + *pos, headers.n - *pos));
     size_t name_n = sl_rd_u16le(&r), value_n = sl_rd_u16le(&r);
-    struct message_header h = {.name = sl_rd_bytes(&r, name_n)};
+    struct message_header h = { .name = sl_rd_bytes(&r, name_n) };
     h.value = sl_rd_bytes(&r, value_n);
     if (r.bad)
         return false;

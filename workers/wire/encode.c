@@ -54,7 +54,9 @@ static uint8_t *put_human(uint8_t *p, struct sl_bytes text)
 int wire_encode_hello(struct sl_buf *out, const struct wire_hello *f)
 {
     struct sl_bytes name = cut(f->name, WIRE_NAME_MAX);
-    size_t body = 8 + 2 + name.n;
+    if (f->token.n > WIRE_TOKEN_MAX || (f->token.n > 0 && !sl_utf8_valid(f->token)))
+        return SL_EINVAL;
+    size_t body = 8 + 2 + name.n + (f->token.n > 0 ? 2 + f->token.n : 0);
     uint8_t *p = frame_begin(out, WIRE_HELLO, body);
     if (p == NULL)
         return SL_ETOOBIG;
@@ -62,7 +64,9 @@ int wire_encode_hello(struct sl_buf *out, const struct wire_hello *f)
     p = sl_wr_u8(p, f->flags);
     p = sl_wr_u16le(p, 0);
     p = sl_wr_u32le(p, f->prefetch);
-    (void)put_human(p, name);
+    p = put_human(p, name);
+    if (f->token.n > 0)
+        (void)put_text(p, f->token);
     return frame_end(out, body);
 }
 
@@ -104,6 +108,17 @@ int wire_encode_ack(struct sl_buf *out, const struct wire_ack *f)
     if (f->has_result)
         (void)sl_wr_bytes(put_text(p, f->content_type), f->result);
     return frame_end(out, body);
+}
+
+int wire_encode_acks(struct sl_buf *out, const struct wire_acks *f)
+{
+    if (f->tags.n == 0 || f->tags.n % sizeof(uint64_t) != 0)
+        return SL_EINVAL;
+    uint8_t *p = frame_begin(out, WIRE_ACKS, f->tags.n);
+    if (p == NULL)
+        return SL_ETOOBIG;
+    (void)sl_wr_bytes(p, f->tags);
+    return frame_end(out, f->tags.n);
 }
 
 int wire_encode_retry(struct sl_buf *out, const struct wire_retry *f)

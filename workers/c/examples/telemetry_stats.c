@@ -50,7 +50,7 @@ static struct row *row_of(struct stats *s, struct sluice_worker_view topic)
     if (s->n_rows == TOPICS_MAX)
         return NULL;
     struct row *r = &s->rows[s->n_rows++];
-    *r = (struct row){.least = INFINITY, .greatest = -INFINITY};
+    *r = (struct row){ .least = INFINITY, .greatest = -INFINITY };
     memcpy(r->topic, name, sizeof name);
     return r;
 }

@@ -12,15 +12,24 @@
  *     }
  *
  * Or as a loop: sluice_worker_open, sluice_worker_next until it is not
- * SLUICE_WORKER_OK, sluice_worker_close. A worker is used by one thread.
+ * SLUICE_WORKER_OK, sluice_worker_close. Many at a time: sluice_worker_next_batch,
+ * sluice_worker_run_batches. A worker is used by one thread.
+ *
+ * A pool starts its workers with SLUICE_FD in their environment. A process that
+ * somebody else started joins a pool by its `worker_socket`: SLUICE_SOCKET and, where
+ * the pool has one, SLUICE_TOKEN, or sluice_worker_connect. Such an external worker is not
+ * killed when it is late, its messages are given to others; and sluice_worker_run
+ * connects it again when the connection is lost or the gateway starts anew.
  *
  * Answers are buffered and written together: before the worker would wait for
- * messages, when 64 KiB have gathered, when the oldest is 1 ms old as the next
- * message is taken, and before a message that may have been delivered before
- * (so that, if it kills the worker, it alone is charged).
+ * messages, when 64 KiB have gathered, when the last write is 1 ms old as the next
+ * message is taken or handlers have been slower than that of late, and before a message
+ * that may have been delivered before (so that, if it kills the worker, it alone is
+ * charged).
  *
- * DRAIN from the gateway: what was delivered is finished, then the worker ends.
- * SIGTERM: the current message is finished, the others go back uncharged.
+ * DRAIN from the gateway: what was delivered is finished, then the worker ends (in
+ * sluice_worker_run an external one connects again). SIGTERM: the current message or
+ * batch is finished, the others go back uncharged, the worker ends.
  *
  * Memory that the system does not give ends the process. */
 #ifndef SLUICE_WORKER_H
@@ -49,6 +58,11 @@ enum sluice_worker_error {
     SLUICE_WORKER_ETOOBIG = -8,   /* over max_result or max_message of this gateway */
     SLUICE_WORKER_EANSWERED = -9, /* this message has had its answer */
     SLUICE_WORKER_ESYS = -10,     /* the system refused; see sluice_worker_detail */
+    SLUICE_WORKER_ELOST = -11,    /* this message's connection is gone: others have it; stale */
+    SLUICE_WORKER_ETOPIC = -12,   /* not a topic that a worker may publish to */
+    SLUICE_WORKER_EFULL = -13,    /* a queue refused the publish */
+    SLUICE_WORKER_ESTORE = -14,   /* the gateway cannot store at present: try again */
+    SLUICE_WORKER_EDENIED = -15,  /* this process may not join the pool: the token, say */
 };
 
 /* What a handler returns. A message that it answered by a call has had its answer: the
@@ -69,6 +83,7 @@ struct sluice_worker_view {
 
 struct sluice_worker;
 struct sluice_worker_message;
+struct sluice_worker_batch;
 
 /* All zero (and a NULL pointer to it) is a good default. */
 struct sluice_worker_options {
@@ -77,27 +92,58 @@ struct sluice_worker_options {
     bool use_fd;       /* take `fd` instead of the environment's SLUICE_FD */
     int fd;            /* owned by the worker after a successful open */
     bool soft_limit;   /* ask for soft limits; see sluice_worker_check */
+    bool gathers;      /* for sluice_worker_next_batch with a wait; without it a pool that does not
+                          deliver in batches takes the wait for slow work and sends less */
     bool keep_sigterm; /* leave SIGTERM alone; the program calls sluice_worker_stop */
+    /* External workers; both copied. */
+    const char *socket; /* the pool's worker_socket; NULL: SLUICE_FD, else SLUICE_SOCKET */
+    const char *token;  /* NULL: SLUICE_TOKEN, where that is set */
+    bool patient;       /* also the first connection is tried until there is one */
+    /* Between two tries, doubling, with jitter; 0: 100 ms and 30 s. */
+    uint32_t reconnect_min_ms, reconnect_max_ms;
 };
 
 typedef enum sluice_worker_verdict sluice_worker_handler(struct sluice_worker_message *m,
                                                          void *arg);
+/* The verdict is for all messages of the batch that have no answer yet. */
+typedef enum sluice_worker_verdict sluice_worker_batch_handler(struct sluice_worker_batch *b,
+                                                               void *arg);
 
 /* ---- life ---- */
 
-/* Open, run, close, and say on stderr what went wrong. The result is for exit(): 0 drained,
- * 1 failed, 2 not started by a gateway. */
+/* Open (an external worker patiently), run, close, and say on stderr what went wrong. The
+ * result is for exit(): 0 drained, 1 failed, 2 not started by a gateway. */
 SLUICE_WORKER_API int sluice_worker_main(sluice_worker_handler *handler,
                                          void *arg) SLUICE_WORKER_CHECK;
+/* The same in batches; max and wait_ms as in sluice_worker_next_batch; the worker gathers. */
+SLUICE_WORKER_API int sluice_worker_main_batches(uint32_t max, int wait_ms,
+                                                 sluice_worker_batch_handler *handler,
+                                                 void *arg) SLUICE_WORKER_CHECK;
 
-/* Says HELLO and waits for WELCOME. Codes: ENOFD, EGONE, EPROTOCOL, EREFUSED, ESYS; *out is
- * written only on success and is the caller's until sluice_worker_close. */
+/* Connects where need be, says HELLO and waits for WELCOME. Codes: ENOFD, EGONE, EPROTOCOL,
+ * EREFUSED, EDENIED, ESTORE, EINVAL, ESYS; DRAINED: SIGTERM came before WELCOME. *out is written
+ * only on success and is the caller's until sluice_worker_close. */
 SLUICE_WORKER_API int sluice_worker_open(const struct sluice_worker_options *options,
                                          struct sluice_worker **out) SLUICE_WORKER_CHECK;
 
-/* Hands messages to the handler until drained. DRAINED, EGONE, EPROTOCOL, EREFUSED, ESYS. */
+/* sluice_worker_open of an external worker with the defaults. token may be NULL. */
+SLUICE_WORKER_API int sluice_worker_connect(const char *socket, const char *token,
+                                            struct sluice_worker **out) SLUICE_WORKER_CHECK;
+
+/* Only for external workers whose connection is over (EGONE, ESTORE, DRAINED), in a loop of
+ * your own: waits, tries, waits longer. Messages of the old connection are others' now; answers
+ * to them say ELOST. Codes as sluice_worker_open; EINVAL: this worker is not external. */
+SLUICE_WORKER_API int sluice_worker_reconnect(struct sluice_worker *w) SLUICE_WORKER_CHECK;
+
+/* Hands messages to the handler until drained; an external worker connects again by itself and
+ * ends with DRAINED only by SIGTERM or sluice_worker_stop. DRAINED, EGONE, EPROTOCOL, EREFUSED,
+ * EDENIED, ESTORE, ESYS. */
 SLUICE_WORKER_API int sluice_worker_run(struct sluice_worker *w, sluice_worker_handler *handler,
                                         void *arg) SLUICE_WORKER_CHECK;
+/* The same with batches. */
+SLUICE_WORKER_API int sluice_worker_run_batches(struct sluice_worker *w, uint32_t max, int wait_ms,
+                                                sluice_worker_batch_handler *handler,
+                                                void *arg) SLUICE_WORKER_CHECK;
 
 /* The next message, waiting for it. *m is the worker's and lives until the next call of
  * sluice_worker_next, _next_within or _close; a message that is neither answered nor copied when
@@ -109,6 +155,24 @@ SLUICE_WORKER_API int sluice_worker_next(struct sluice_worker *w,
 SLUICE_WORKER_API int
 sluice_worker_next_within(struct sluice_worker *w, int timeout_ms,
                           struct sluice_worker_message **m) SLUICE_WORKER_CHECK;
+
+/* The next messages together: waits for the first one, then until there are `max`, or `wait_ms` are
+ * over, or no more can come: the pool's batch is complete, the prefetch is used up, the last
+ * attempt of a message is alone here, or the worker drains. max 0: as many as the prefetch. *b and
+ * its messages live as long as *m of sluice_worker_next would, and what of it is neither answered
+ * nor copied by then is answered with retry. */
+SLUICE_WORKER_API int sluice_worker_next_batch(struct sluice_worker *w, uint32_t max, int wait_ms,
+                                               struct sluice_worker_batch **b) SLUICE_WORKER_CHECK;
+/* The same, waiting for the first message at most timeout_ms; then TIMEOUT. */
+SLUICE_WORKER_API int
+sluice_worker_next_batch_within(struct sluice_worker *w, int timeout_ms, uint32_t max, int wait_ms,
+                                struct sluice_worker_batch **b) SLUICE_WORKER_CHECK;
+
+/* At least 1. */
+SLUICE_WORKER_API size_t sluice_worker_batch_size(const struct sluice_worker_batch *b);
+/* i below the size, in the order of delivery. */
+SLUICE_WORKER_API struct sluice_worker_message *
+sluice_worker_batch_message(const struct sluice_worker_batch *b, size_t i);
 
 /* Writes the buffered answers now. EGONE, ESYS. */
 SLUICE_WORKER_API int sluice_worker_flush(struct sluice_worker *w) SLUICE_WORKER_CHECK;
@@ -124,7 +188,7 @@ SLUICE_WORKER_API void sluice_worker_close(struct sluice_worker *w);
 
 /* ---- answers: exactly one of ack, retry, release, dead per message ----
  *
- * All: OK, EANSWERED, EINVAL, and EGONE or ESYS when the buffer had to be written. */
+ * All: OK, EANSWERED, EINVAL, ELOST, and EGONE or ESYS when the buffer had to be written. */
 
 SLUICE_WORKER_API int sluice_worker_ack(struct sluice_worker_message *m) SLUICE_WORKER_CHECK;
 
@@ -140,6 +204,36 @@ SLUICE_WORKER_API int sluice_worker_retry(struct sluice_worker_message *m, int64
 SLUICE_WORKER_API int sluice_worker_release(struct sluice_worker_message *m) SLUICE_WORKER_CHECK;
 SLUICE_WORKER_API int sluice_worker_dead(struct sluice_worker_message *m,
                                          const char *reason) SLUICE_WORKER_CHECK;
+
+/* For all messages of the batch that have neither an answer nor a copy: one frame for the acks. */
+SLUICE_WORKER_API int sluice_worker_batch_ack(struct sluice_worker_batch *b) SLUICE_WORKER_CHECK;
+SLUICE_WORKER_API int sluice_worker_batch_retry(struct sluice_worker_batch *b, int64_t delay_ms,
+                                                const char *reason) SLUICE_WORKER_CHECK;
+SLUICE_WORKER_API int
+sluice_worker_batch_release(struct sluice_worker_batch *b) SLUICE_WORKER_CHECK;
+SLUICE_WORKER_API int sluice_worker_batch_dead(struct sluice_worker_batch *b,
+                                               const char *reason) SLUICE_WORKER_CHECK;
+
+struct sluice_worker_publish;
+
+/* All zero: a plain ack. */
+struct sluice_worker_done {
+    const void *result; /* NULL with result_size 0: no result, unless has_result */
+    size_t result_size;
+    const char *content_type;                    /* of the result; may be NULL */
+    bool has_result;                             /* an empty result is wanted */
+    const struct sluice_worker_publish *publish; /* their `with` is this message */
+    size_t n_publish;
+};
+
+/* One step: the ack, its result and the publishes are stored together; after any crash all of it
+ * has happened or nothing. Codes of sluice_worker_ack_result and sluice_worker_publish, and
+ * ETOOBIG when the publishes are over 4 MiB together; the message is then not answered and
+ * nothing is sent. A publish that the gateway refuses later (its topic, say) does not undo
+ * the ack: see sluice_worker_refused_publishes. */
+SLUICE_WORKER_API int
+sluice_worker_ack_with(struct sluice_worker_message *m,
+                       const struct sluice_worker_done *done) SLUICE_WORKER_CHECK;
 
 /* ---- while a message is being worked on ---- */
 
@@ -161,6 +255,10 @@ enum sluice_worker_state {
 SLUICE_WORKER_API int sluice_worker_check(struct sluice_worker_message *m,
                                           unsigned *state) SLUICE_WORKER_CHECK;
 
+/* The same for a batch, which has one clock: what is so for one of its messages. */
+SLUICE_WORKER_API int sluice_worker_batch_check(struct sluice_worker_batch *b,
+                                                unsigned *state) SLUICE_WORKER_CHECK;
+
 struct sluice_worker_header {
     const char *name, *value;
 };
@@ -173,10 +271,14 @@ struct sluice_worker_publish {
     const struct sluice_worker_header *headers; /* priority, delay, … as publishers write them */
     size_t n_headers;
     bool retain;
-    const struct sluice_worker_message *with; /* sent when this message is acked, and only then */
+    const struct sluice_worker_message *with; /* published with its ack, and only then */
+    bool unconfirmed; /* not waited for, and what becomes of it is not told */
 };
 
-/* EINVAL: the topic is empty, not UTF-8 or has a wildcard. ETOOBIG: over max_message. */
+/* On its own: writes and waits until the gateway has stored it. With a message (`with`) or
+ * unconfirmed it is buffered as answers are, and nothing is waited for. EINVAL: the topic is empty, not
+ * UTF-8 or has a wildcard; ETOOBIG: over max_message; ETOPIC, EFULL, ESTORE: the gateway
+ * refused it. That nobody takes it (no queue, no subscriber) is no error. */
 SLUICE_WORKER_API int
 sluice_worker_publish(struct sluice_worker *w,
                       const struct sluice_worker_publish *p) SLUICE_WORKER_CHECK;
@@ -245,8 +347,19 @@ SLUICE_WORKER_API const char *sluice_worker_pool(const struct sluice_worker *w);
 SLUICE_WORKER_API const char *sluice_worker_node(const struct sluice_worker *w);
 SLUICE_WORKER_API uint32_t sluice_worker_concurrency(const struct sluice_worker *w);
 SLUICE_WORKER_API uint32_t sluice_worker_time_limit_ms(const struct sluice_worker *w);
+SLUICE_WORKER_API uint32_t sluice_worker_soft_time_limit_ms(const struct sluice_worker *w);
+SLUICE_WORKER_API uint32_t sluice_worker_max_message(const struct sluice_worker *w);
 SLUICE_WORKER_API uint32_t sluice_worker_max_result(const struct sluice_worker *w);
-/* How many answers came too late so far. */
+/* Not the gateway's process: its time limit is the queue's ack_timeout. */
+SLUICE_WORKER_API bool sluice_worker_is_external(const struct sluice_worker *w);
+/* The pool delivers in batches. */
+SLUICE_WORKER_API bool sluice_worker_has_batches(const struct sluice_worker *w);
+SLUICE_WORKER_API uint32_t sluice_worker_prefetch(const struct sluice_worker *w);
+/* How many publishes that nobody waited for the gateway refused: those tied to an ack. */
+SLUICE_WORKER_API uint64_t sluice_worker_refused_publishes(const struct sluice_worker *w);
+/* How many publishes had nobody to take them: no queue, no subscriber, no retained slot. */
+SLUICE_WORKER_API uint64_t sluice_worker_unheard_publishes(const struct sluice_worker *w);
+/* How many answers came too late so far, those to messages of lost connections too. */
 SLUICE_WORKER_API uint64_t sluice_worker_stale_answers(const struct sluice_worker *w);
 /* For an event loop of your own: when readable, call sluice_worker_next_within(w, 0, …) until
  * TIMEOUT. */

@@ -9,6 +9,7 @@
 #ifndef CONFIG_CONFIG_H
 #define CONFIG_CONFIG_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -17,6 +18,7 @@
 
 /* An optional number that was not given. */
 #define CONFIG_UNSET UINT64_MAX
+#define CONFIG_INT_UNSET INT_MIN
 
 enum config_protocol { CONFIG_MQTT, CONFIG_STOMP, CONFIG_HTTP };
 enum config_bind_kind { CONFIG_BIND_TCP, CONFIG_BIND_UNIX };
@@ -139,10 +141,10 @@ struct config_pool {
     const char *name;
     const char *queue; /* exists */
     size_t queue_index;
-    struct config_strings command; /* at least one; run in `cwd`, found by PATH */
+    struct config_strings command; /* run in `cwd`, found by PATH; none: only external workers */
     enum config_pool_mode mode;
     struct {
-        uint64_t min, max; /* equal in this version */
+        uint64_t min, max; /* equal: a fixed number; 0 at most: only external workers */
     } workers;
     uint64_t prefetch;
     uint64_t concurrency;
@@ -151,19 +153,26 @@ struct config_pool {
     uint64_t max_jobs;           /* 0: no limit */
     uint64_t max_rss_bytes;      /* 0: no limit */
     uint64_t max_age_ms;         /* 0: no limit */
-    uint64_t idle_timeout_ms;
+    uint64_t idle_timeout_ms; /* 0: none */
     uint64_t max_rate;
-    uint64_t max_in_flight_per_key;
+    uint64_t max_in_flight_per_key; /* 0: no limit */
+    const char *max_in_flight_key;  /* "client", "topic", "header:NAME" */
     struct {
         uint64_t max;
         uint64_t wait_ms;
     } batch;
-    const char *worker_socket;
+    uint64_t watchdog_ms;       /* 0: none */
+    const char *worker_socket;  /* resolved; NULL: none */
+    const char *worker_token;   /* or NULL */
+    uint32_t worker_socket_mode;
+    uint64_t worker_socket_max;
     struct config_strings env; /* "NAME=value", added to the gateway's own */
     const char *cwd;           /* resolved against the configuration's folder */
     const char *user, *group;  /* NULL: the gateway's */
     struct config_rlimits rlimits;
     int nice;
+    int oom_score_adj; /* CONFIG_INT_UNSET: as the gateway's */
+    bool no_new_privs;
     uint64_t grace_ms; /* from SIGTERM to SIGKILL */
     struct {
         uint64_t initial_ms;
@@ -234,6 +243,12 @@ SL_CHECK int config_parse(struct sl_bytes text, const char *filename,
  * cannot be read is SL_EINVAL with a fault too. */
 SL_CHECK int config_load(const char *path, const struct config_overrides *over, struct config **out,
                          struct config_faults *faults);
+
+/* Whether a gateway that runs with `before` can take `after` over without a restart:
+ * they differ in their pools alone. SL_EINVAL: `faults`, which must be empty, names
+ * each other key. */
+SL_CHECK int config_reloadable(const struct config *before, const struct config *after,
+                               struct config_faults *faults);
 
 /* NULL is allowed. */
 void config_free(struct config *c);

@@ -108,6 +108,7 @@ enum {
     MESSAGE_AT_ACCEPTED = 16,
     MESSAGE_AT_DELIVER = 24,
     MESSAGE_AT_EXPIRES = 32,
+    MESSAGE_AT_JOB_ID = 52, /* its length */
 };
 
 /* Gives the record its identity: ids are handed out when a message enters its

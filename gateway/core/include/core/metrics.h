@@ -10,7 +10,8 @@
     X(bytes_read) X(bytes_written)                                                                 \
     X(publishes_received) X(publishes_answered) X(publishes_refused) X(publishes_parked)           \
     X(no_taker) X(qos2_duplicates) X(meaning_ignored) X(takeovers) X(takeovers_refused)            \
-    X(wills_published) X(wills_dropped)                                                            \
+    X(wills_published) X(wills_dropped) X(results_sent) X(results_dropped) X(reply_to_refused)     \
+    X(jobs_forgotten)                                                                              \
     X(retained_kept) X(retained_removed) X(retained_expired) X(retained_refused)                   \
     X(control_received) X(control_sent) X(connects_received) X(sessions_timed_out)                 \
     X(publish_bytes_received) X(delivered_bytes)                                                   \

@@ -53,6 +53,7 @@ struct batch_op {
     union {
         uint16_t packet_id;
         bool bound;     /* UPDATE, SETTLE, BODY_DROP of a transaction that also takes messages in: it stays in their batch, whatever it frees */
+        bool held;      /* ENTRY: it is leased when it is stored, not earlier */
     };
     union {
         uint32_t queue;  /* queue_config.number */

@@ -65,6 +65,8 @@ struct hub_config {
     enum hub_sharing sharing;
     uint64_t sys_interval_ms; /* of $SYS; 0: there is none */
     const char *version;      /* for $SYS; borrowed */
+    uint32_t jobs_max;        /* jobs whose status is kept; 0: none is */
+    uint64_t jobs_ttl_ms;     /* so long after their end */
     struct hub_store_io store;
 };
 
@@ -152,6 +154,7 @@ uint32_t hub_n_clients(const struct hub *h);
 struct hub_delivery {
     const struct queue_delivery *d; /* lease, attempt, message … */
     uint32_t max_attempts;
+    bool more; /* of its batch follow, in this turn */
 };
 
 struct hub_consumer_ops {
@@ -167,13 +170,27 @@ struct hub_consumer_config {
     uint32_t prefetch, concurrency;
     bool fixed_credit;
     bool elsewhere; /* not one of the gateway's own processes: nobody waits for it when the gateway stops */
+    bool external;  /* elsewhere, and never `overdue`: what passed its time limit is taken from it, alone, as a failed
+                     * attempt, and it gets nothing until it has answered that. Each delivery is to be answered once. */
     uint64_t time_limit_ms;
+    uint32_t batch_max; /* 2 and more: as struct queue_consumer_config has it */
+    uint64_t batch_wait_ms;
+    uint32_t limit; /* hub_limit_add of the same queue; 0: none */
     const struct hub_consumer_ops *ops;
     void *arg;
 };
 
 /* Returns a handle, never 0. */
 uint64_t hub_consumer_add(struct hub *h, const struct hub_consumer_config *cfg);
+/* How many messages per second a pool's consumers get together; 0: any number. */
+uint32_t hub_limit_add(struct hub *h, uint32_t queue, uint64_t per_second);
+void hub_limit_set(struct hub *h, uint32_t queue, uint32_t limit, uint64_t per_second);
+/* Of one key, over all consumers of the queue: queue_limit_keys. */
+void hub_limit_keys(struct hub *h, uint32_t queue, const struct queue_key_limit *limit);
+/* What waits for more workers. Inside a turn. */
+void hub_queue_pressure(const struct hub *h, uint32_t queue, struct queue_pressure *out);
+/* It gets nothing while it is paused; what it has goes on. */
+void hub_consumer_pause(struct hub *h, uint64_t consumer, bool paused);
 /* No further deliveries. */
 void hub_consumer_stop(struct hub *h, uint64_t consumer);
 uint32_t hub_consumer_unanswered(const struct hub *h, uint64_t consumer);
@@ -188,17 +205,45 @@ struct hub_loss {
 /* The consumer is gone and all its answers have been handed in (decision 32). */
 void hub_consumer_lost(struct hub *h, uint64_t consumer, const struct hub_loss *loss);
 
+/* What became of a message that a worker published. */
+enum hub_published {
+    HUB_PUBLISHED,
+    HUB_PUBLISH_NOBODY, /* nobody takes it: there is nothing to store, as for any publisher */
+    HUB_PUBLISH_TOPIC,  /* not a topic or a queue to publish to, or one of the gateway's own */
+    HUB_PUBLISH_STORE,  /* the store is broken */
+};
+
 struct hub_answer {
     uint64_t lease;
     struct queue_answer verb;
     struct sl_bytes reason; /* RETRY, KILL */
+    /* ACK alone: */
+    bool has_result;
+    struct sl_bytes result, result_type;   /* goes to the message's reply_to when the ack is stored */
+    const struct message_parts *publishes; /* as hub_publish takes them: stored together with the ack, or neither is */
+    uint32_t n_publishes;
+    enum hub_published *published;         /* n_publishes; NULL: nobody asks */
 };
-/* SL_ESTATE: stale, repeated or another's lease: nothing changed, counted. */
+/* SL_ESTATE: stale, repeated or another's lease: nothing changed or was published, counted. */
 SL_CHECK int hub_answer(struct hub *h, uint64_t consumer, const struct hub_answer *a);
 SL_CHECK int hub_extend(struct hub *h, uint64_t consumer, uint64_t lease, uint64_t ms);
-/* A worker publishes. `parts` without id and times; routed like any other;
- * admitted over a limit (decision 30). SL_ENOENT: nobody takes it; SL_EINVAL: not a topic, or one of the gateway's own. */
+/* A worker publishes. `parts` without id and times; routed like any other, or to the queue that
+ * "/queue/NAME" names; admitted over a limit (decision 30). SL_ENOENT: nobody takes it; SL_EINVAL: not a
+ * topic or queue, or one of the gateway's own. */
 SL_CHECK int hub_publish(struct hub *h, const struct message_parts *parts);
+
+/* ---- jobs: messages with a job-id ---- */
+
+/* A worker tells how far its delivery is. SL_ESTATE: stale or another's lease, counted. */
+SL_CHECK int hub_progress(struct hub *h, uint64_t consumer, uint64_t lease, uint32_t per_mille);
+
+enum hub_job_state {
+    HUB_JOB_QUEUED, HUB_JOB_DELAYED, HUB_JOB_ACTIVE, HUB_JOB_RETRYING,
+    HUB_JOB_DONE, HUB_JOB_DEAD, HUB_JOB_EXPIRED, HUB_JOB_DROPPED, /* ends */
+};
+const char *hub_job_state_name(enum hub_job_state s);
+/* Appends its status, JSON as at $jobs/ID. SL_ENOENT: no such job is known. */
+SL_CHECK int hub_job(const struct hub *h, struct sl_bytes id, struct sl_buf *out);
 
 /* ---- stopping, status ---- */
 

@@ -22,6 +22,7 @@ struct nursery;
 
 struct nursery_config {
     uint64_t worker_nofile; /* workers' soft RLIMIT_NOFILE (decision 49); 0: what it is at nursery_fork */
+    uint64_t start_ms;      /* a worker whose program does not run by then has failed to start; 0: 10 s */
 };
 
 /* Forks. The caller must have one thread, and nothing open that must not be
@@ -96,6 +97,8 @@ struct nursery_spawn {
     size_t n_rlimits;
     int nice; /* 0: as it is */
     bool no_new_privs;
+    bool has_oom_score_adj; /* false: as it is */
+    int oom_score_adj;      /* lowering it needs rights */
 };
 /* Takes the descriptors in every case. The strings are copied. Exactly one of
  * `spawned` and `failed` follows, from the loop, unless the nursery dies. */

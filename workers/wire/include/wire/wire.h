@@ -16,10 +16,13 @@
 #include "core/message.h"
 
 #define WIRE_VERSION        1u
-#define WIRE_HEAD           5u           /* length and type */
-#define WIRE_DELIVER_FIXED  17u          /* body of DELIVER before the record */
-#define WIRE_NAME_MAX       255u         /* names of worker, queue, pool, node */
-#define WIRE_REASON_MAX     1024u        /* reasons and error texts */
+#define WIRE_HEAD           5u     /* length and type */
+#define WIRE_DELIVER_FIXED  17u    /* body of DELIVER before the record */
+#define WIRE_NAME_MAX       255u   /* names of worker, queue, pool, node */
+#define WIRE_REASON_MAX     1024u  /* reasons and error texts */
+#define WIRE_TOKEN_MAX      1024u  /* the token of an external worker */
+#define WIRE_ACKS_MAX       16384u /* tags that an SDK puts into one ACKS: fits every frame limit */
+#define WIRE_TIED_MAX       (4u << 20) /* the PUBLISH frames tied to one delivery, and one more of them */
 #define WIRE_FRAME_OVERHEAD (256u << 10) /* room for all but payload and result */
 #define WIRE_FRAME_MAX      (1u << 30)   /* no side ever sends more */
 
@@ -37,7 +40,7 @@ enum wire_type {
     WIRE_EXTEND = 0x07,
     WIRE_PUBLISH = 0x08,
     WIRE_BYE = 0x09,
-    WIRE_RESERVED_ACK_BATCH = 0x0a,
+    WIRE_ACKS = 0x0a,
     WIRE_RESERVED_ACK_PUBLISH = 0x0b,
     WIRE_WELCOME = 0x41,
     WIRE_DELIVER = 0x42,
@@ -51,11 +54,21 @@ enum wire_type {
 
 enum wire_side { WIRE_FROM_WORKER = 0, WIRE_FROM_GATEWAY = 0x40 };
 
-enum wire_hello_flag { WIRE_WANTS_SOFT_LIMIT = 1 };
+enum wire_hello_flag {
+    WIRE_WANTS_SOFT_LIMIT = 1,
+    WIRE_GATHERS = 2, /* it may answer only when it has several: it is given all of its prefetch */
+};
+
+enum wire_welcome_flag {
+    WIRE_BATCHES = 1,  /* the pool delivers in batches; see WIRE_MORE */
+    WIRE_EXTERNAL = 2, /* not the gateway's process: time_limit_ms is the queue's ack_timeout,
+                          after which the message is given to another; nobody is killed */
+};
 
 enum wire_deliver_flag {
     WIRE_REDELIVERED = 1, /* may have been delivered before */
     WIRE_LAST = 2,        /* the last allowed attempt: failing it means dead */
+    WIRE_MORE = 4,        /* more of the same batch follow; never set without WIRE_BATCHES */
 };
 
 enum wire_publish_flag { WIRE_PUBLISH_RETAIN = 1 };
@@ -78,21 +91,24 @@ enum wire_published {
     WIRE_PUBLISHED_TOO_LARGE = 3, /* over max_message */
     WIRE_PUBLISHED_STALE = 4,     /* tied to a delivery that is no longer this worker's */
     WIRE_PUBLISHED_STORE = 5,     /* the gateway cannot store at present */
+    WIRE_PUBLISHED_NOBODY =
+        6, /* no queue, subscriber or retained slot takes it: no fault, nothing stored */
 };
 
-/* u8 version, u8 flags, u16 zero, u32 prefetch, text name */
+/* u8 version, u8 flags, u16 zero, u32 prefetch, text name; with a token also: text token */
 struct wire_hello {
     uint8_t version;
     uint8_t flags;     /* enum wire_hello_flag */
     uint32_t prefetch; /* 0: as the pool is configured; more than that is cut to it */
     struct sl_bytes name;
+    struct sl_bytes token; /* external workers only; empty: none */
 };
 
-/* u8 version, u8 flags (0), u16 zero, u32 each: prefetch, concurrency, time_limit_ms,
+/* u8 version, u8 flags, u16 zero, u32 each: prefetch, concurrency, time_limit_ms,
  * soft_time_limit_ms, max_message, max_result; text queue, text pool, text node */
 struct wire_welcome {
     uint8_t version;
-    uint8_t flags;
+    uint8_t flags; /* enum wire_welcome_flag */
     uint32_t prefetch, concurrency;
     uint32_t time_limit_ms, soft_time_limit_ms; /* 0: none */
     uint32_t max_message, max_result;           /* bytes */
@@ -114,6 +130,12 @@ struct wire_ack {
     bool has_result; /* an empty result is a result */
     struct sl_bytes content_type;
     struct sl_bytes result;
+};
+
+/* u64 tag, as often as the frame is long, at least once. Each is an ACK without a result; they
+ * count in this order. */
+struct wire_acks {
+    struct sl_bytes tags; /* 8 bytes each; see wire_acks_tag */
 };
 
 #define WIRE_DELAY_BY_QUEUE (-1) /* the queue's own retry policy decides */
@@ -176,6 +198,7 @@ struct wire_frame {
         struct wire_welcome welcome;
         struct wire_deliver deliver;
         struct wire_ack ack;
+        struct wire_acks acks;
         struct wire_retry retry;
         struct wire_dead dead;
         struct wire_progress progress;
@@ -206,7 +229,7 @@ uint32_t wire_frame_limit(uint32_t max_message, uint32_t max_result);
  *            first four bytes; close
  *
  * Faults: frame-empty, frame-too-large, type-unknown, type-reserved, direction,
- * body-short, body-long, text-too-long, text-not-utf8, tag-zero, delay-range,
+ * body-short, body-long, text-too-long, text-not-utf8, tag-zero, token-empty, delay-range,
  * progress-range, extend-zero, topic-empty, headers-malformed, record-malformed,
  * version-zero, attempt-zero, flags-unknown. */
 SL_CHECK int wire_decode(struct sl_bytes in, struct wire_reader *reader, struct wire_frame *out,
@@ -215,6 +238,19 @@ SL_CHECK int wire_decode(struct sl_bytes in, struct wire_reader *reader, struct 
 /* Length of the frame that starts `in`, head included; 0 while the length field is not
  * there. For sizing a read buffer; wire_decode has checked it against max_frame. */
 size_t wire_frame_bytes(struct sl_bytes in);
+
+/* How many tags an ACKS has, and the one with this index (below that number). */
+static inline size_t wire_acks_count(const struct wire_acks *f)
+{
+    return f->tags.n / sizeof(uint64_t);
+}
+
+static inline uint64_t wire_acks_tag(const struct wire_acks *f, size_t i)
+{
+    struct sl_reader r =
+        sl_reader_of(sl_bytes_of(f->tags.p + i * sizeof(uint64_t), sizeof(uint64_t)));
+    return sl_rd_u64le(&r);
+}
 
 /* The headers of a PUBLISH; *pos starts at 0; false at the end. */
 bool wire_header_next(struct sl_bytes headers, size_t *pos, struct message_header *out);
@@ -225,10 +261,13 @@ SL_CHECK int wire_header_append(struct sl_buf *out, const struct message_header 
 /* Encoders append one frame. SL_OK, or SL_ETOOBIG: it would pass the buffer's maximum or
  * WIRE_FRAME_MAX; the buffer is then unchanged. Names, reasons and error texts are cut to
  * their limit at a character's start; what is not UTF-8 in them becomes '?'. */
+/* SL_EINVAL too: the token is over WIRE_TOKEN_MAX or not UTF-8; it is never cut or changed. */
 SL_CHECK int wire_encode_hello(struct sl_buf *out, const struct wire_hello *f);
 SL_CHECK int wire_encode_welcome(struct sl_buf *out, const struct wire_welcome *f);
 /* SL_EINVAL too: content type over 65,535 bytes. */
 SL_CHECK int wire_encode_ack(struct sl_buf *out, const struct wire_ack *f);
+/* SL_EINVAL too: no tag, or a piece of one. */
+SL_CHECK int wire_encode_acks(struct sl_buf *out, const struct wire_acks *f);
 SL_CHECK int wire_encode_retry(struct sl_buf *out, const struct wire_retry *f);
 SL_CHECK int wire_encode_dead(struct sl_buf *out, const struct wire_dead *f);
 SL_CHECK int wire_encode_progress(struct sl_buf *out, const struct wire_progress *f);
