@@ -274,7 +274,7 @@ static struct evidence evidence_of(const struct world *w, const struct deal *d)
         evidence_of_uid(w, d->uids[i], &e);
     for (uint32_t i = 0; i < d->n_claims; i++)
         evidence_of_claim(w, d, &d->claims[i], &e);
-    if (e.in && e.out)
+    if (e.in && e.out && d->n_uids > 0)
         world_fail(w, "transaction x%u of consumer %u is stored, and u%08u of it is not", d->name, d->consumer, e.out_uid);
     return e;
 }
@@ -287,9 +287,25 @@ static bool is_undecided(const struct deal *d)
 void deals_after_batch(struct world *w)
 {
     for (uint32_t i = 0; i < w->n_deals; i++) {
-        if (is_undecided(&w->deals[i]) && evidence_of(w, &w->deals[i]).in)
+        if (!is_undecided(&w->deals[i]))
+            continue;
+        struct evidence e = evidence_of(w, &w->deals[i]);
+        if (e.in && !e.out)
             deal_is_in(w, i + 1, true);
     }
+}
+
+/* Answers alone may leave in parts while the disk is full: what the disk still has
+ * comes again, the rest is done. */
+static void deal_is_parted(struct world *w, struct deal *d)
+{
+    for (uint32_t i = 0; i < d->n_claims; i++) {
+        const struct claim *k = &d->claims[i];
+        if (k->verdict == VERDICT_ACK && disk_entry_of(w, k->id, k->queue) != NULL)
+            w->uids[k->uid].worked[k->queue]--;
+    }
+    d->given = true;
+    d->fate = FATE_OUT;
 }
 
 void deals_after_end(struct world *w)
@@ -299,7 +315,9 @@ void deals_after_end(struct world *w)
         if (!is_undecided(d))
             continue;
         struct evidence e = evidence_of(w, d);
-        if (e.out)
+        if (e.in && e.out)
+            deal_is_parted(w, d);
+        else if (e.out)
             deal_is_out(w, i + 1);
         else
             d->fate = FATE_IN; /* or nothing of it was left to be stored */

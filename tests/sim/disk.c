@@ -161,6 +161,7 @@ static void apply(struct world *w, const struct batch *b)
         apply_op(w, &b->ops[i]);
     disk_records_applied(w);
     deals_after_batch(w);
+    steps_after_batch(w);
     w->disk.applied++;
 }
 

@@ -139,6 +139,7 @@ void laws_on_delivery(struct world *w, const struct holder *h, const struct deli
         world_fail(w, "message %016" PRIx64 " is leased although the store is broken", d->id);
     if (w->draining)
         world_fail(w, "message %016" PRIx64 " is leased although the gateway drains", d->id);
+    workers_notice(w);
     struct charge *c = charge_of(w, d->id, q);
     one_holder(w, d, c);
     deal_undone(w, c->deal, d->id, q);
@@ -149,6 +150,9 @@ void laws_on_delivery(struct world *w, const struct holder *h, const struct deli
     exactly_once(w, u, d, q);
     c->live = c->given = true;
     c->by = h->by;
+    c->uid = d->uid;
+    c->queue = q;
+    c->suspect_boot = 0;
     c->deal = 0;
 }
 
@@ -236,6 +240,7 @@ static void exits_add_up(const struct world *w, uint32_t q)
 void laws_after_step(struct world *w)
 {
     hub_check(w->hub);
+    restraints_after_step(w);
     for (uint32_t q = 0; q < SIM_QUEUES; q++)
         exits_add_up(w, q);
     if (hub_memory_bytes(w->hub) > 1u << 20)

@@ -74,10 +74,12 @@ void turn(struct world *w)
 {
     hub_lease(w->hub);
     hub_end(w->hub);
+    workers_notice(w);
     read_output(w);
     begin(w);
     hub_lease(w->hub);
     hub_end(w->hub);
+    workers_notice(w);
     read_output(w);
     w->ticked_ms = w->now.mono_ms;
 }
@@ -164,6 +166,7 @@ static void boot(struct world *w)
                 world_fail(w, "%s", "a route is refused");
         }
     }
+    restraints_boot(w);
     disk_restore(w);
     for (uint32_t i = 0; i < SIM_DEVICES; i++)
         device_restored(&w->devices[i]);
@@ -212,7 +215,8 @@ static void take_apart(struct world *w)
         if (w->workers[i].consumer != 0)
             hub_consumer_lost(w->hub, w->workers[i].consumer, &(struct hub_loss){ .charge_none = true });
         w->workers[i].consumer = 0;
-        w->workers[i].n = 0;
+        w->workers[i].n = w->workers[i].n_late = 0;
+        w->workers[i].more = false;
         w->workers[i].stale_lease = 0;
     }
     if (d->pending != NULL)
@@ -236,6 +240,7 @@ static void crash(struct world *w)
     disk_power_cut(w);
     take_apart(w);
     deals_after_end(w);
+    steps_after_end(w);
     forget_charges(w);
     forget_volatile(w);
     boot(w);
@@ -315,6 +320,7 @@ static void restart(struct world *w)
     device_sessions_written(w);
     take_apart(w);
     deals_after_end(w);
+    steps_after_end(w);
     forget_volatile(w);
     boot(w);
 }
@@ -465,6 +471,7 @@ static void world_end(struct world *w)
     disk_free(w);
     subscribers_free(w);
     stomp_consumers_free(w);
+    steps_free(w);
     sl_free(w->uids);
 }
 
@@ -478,6 +485,7 @@ static void run(uint64_t seed, bool tracing, uint64_t totals[SIM_COUNTS])
     subscribers_make(&w);
     stomp_consumers_make(&w);
     make_workers(&w);
+    restraints_make(&w);
     make_listeners(&w);
     boot(&w);
     while (w.step < STEPS)

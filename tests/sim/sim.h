@@ -78,6 +78,8 @@ struct charge {
     uint64_t acked_boot;   /* in which it was acknowledged; 0: it was not */
     uint32_t deal;         /* the last one that has answered it, from 1 */
     struct consumer *by;   /* who holds it; NULL: a worker */
+    uint32_t uid, queue;   /* whose it is, when it was given */
+    uint64_t suspect_boot; /* in which it was charged with the rest of its batch; 0: it was not, or has come since */
     uint64_t not_before;   /* steady ms: the end of its wait after a failed attempt */
 };
 
@@ -85,13 +87,14 @@ struct delivery {
     uint64_t lease, id, started_ms; /* started_ms 0: waits in the worker */
     uint32_t uid, attempt;
     bool last, redelivered;
+    bool alone;            /* nothing may join it */
 };
 
 /* Who is about to get one. */
 struct holder {
     uint32_t queue;
     uint32_t n, credit;    /* it holds so many, of at most so many */
-    bool has_last;         /* what it holds is a last attempt, and so alone */
+    bool has_last;         /* what it holds is alone: a last attempt, or what may have killed a batch */
     struct consumer *by;   /* NULL: a worker */
 };
 
@@ -103,6 +106,19 @@ struct worker {
     bool overdue;        /* the hub asked for its end */
     struct delivery held[SIM_HELD];
     uint64_t stale_lease; /* some lease that it answered before */
+    uint32_t batch_max, batch_wait_ms; /* 0: no batches */
+    bool more;           /* of the batch that it is getting are to follow */
+    bool external;       /* it lives on when it is late */
+    uint32_t n_late;     /* taken from it, which it does not know yet */
+    uint64_t late[SIM_HELD];
+};
+
+/* What a queue's workers may have together; 0: any number. */
+struct restraint {
+    uint32_t per_second, per_topic;
+    uint32_t limit;      /* the hub's handle at this boot */
+    double level;        /* of a leaking bucket, at level_us */
+    uint64_t level_us;
 };
 
 enum inflight_state { IN_FREE, IN_PUBLISHED, IN_RELEASED };
@@ -169,6 +185,7 @@ struct disk_entry {
 
 struct consumer;
 struct deal;
+struct step;
 
 struct world {
     uint64_t seed, boot, step;
@@ -189,12 +206,15 @@ struct world {
     struct consumer *consumers;       /* SIM_CONSUMERS of them: consumers.h */
     struct deal *deals;
     uint32_t n_deals, cap_deals;
+    struct step *steps;               /* acks with a publish that are not known to be stored */
+    uint32_t n_steps, cap_steps;
     uint64_t offers;
     uint32_t n_connections;
     bool tracing;
     bool tight;                       /* limits are low: what is missing has to be counted */
     uint64_t dropped, retained_refused, wills_dropped; /* by hubs that are gone */
     struct worker workers[SIM_WORKERS];
+    struct restraint restraints[SIM_QUEUES];
     struct uid *uids;
     uint32_t n_uids, cap_uids;
     struct sl_idmap charges;          /* id * SIM_QUEUES + queue → struct charge */
@@ -263,6 +283,15 @@ bool disk_has_copy(const struct world *w, uint64_t id);
 void disk_records_restore(struct world *w);
 void disk_records_free(struct disk_records *r);
 
+/* steps.c */
+/* A worker has acknowledged u`uid` with u`child`, which came of it. */
+void steps_add(struct world *w, uint64_t id, uint32_t queue, uint32_t uid, uint32_t child);
+/* A batch was applied: all of a step is in it, or nothing. */
+void steps_after_batch(struct world *w);
+/* The gateway is gone: what is not stored did not happen. */
+void steps_after_end(struct world *w);
+void steps_free(struct world *w);
+
 /* devices.c */
 void device_step(struct world *w, struct device *d);
 void device_read(struct peer *peer, struct hub_client *c);
@@ -294,6 +323,17 @@ void worker_finish(struct world *w, struct worker *k); /* calm: answers everythi
 struct charge *charge_of(struct world *w, uint64_t id, uint32_t queue);
 /* A failed attempt: it may come again after its wait at the earliest, or it is dead. Not `sure`: it may be one. */
 void charge_failed(struct world *w, uint32_t queue, const struct delivery *d, const struct queue_answer *a, bool sure);
+
+/* restraints.c: batches, rates, keys, and workers that live on when they are late */
+void restraints_make(struct world *w);
+void restraints_boot(struct world *w);
+/* A worker gets this one. */
+void restraints_on_delivery(struct world *w, struct worker *k, struct delivery *d, bool more);
+void restraints_after_step(struct world *w);
+/* What the hub has taken from workers that live on is charged. */
+void workers_notice(struct world *w);
+/* It answers all that was taken from it. */
+void worker_answer_late(struct world *w, struct worker *k);
 
 /* laws.c */
 void laws_after_step(struct world *w);
