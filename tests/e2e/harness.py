@@ -26,6 +26,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 SDK = ROOT / "workers" / "python"
 PYTHON = "/usr/bin/python3"
+NODE_JS = shutil.which("node")  # None: not installed, and its tests are left out
 PATIENCE = float(os.environ.get("SLUICE_PATIENCE", "30"))
 NODE = "e2e"
 
@@ -265,13 +266,14 @@ class Gateway:
         return found
 
     def nursery(self):
-        """The gateway's child that has its own command line still."""
+        """The gateway's child of that name; a worker that is being started has it too."""
         for pid in self.family():
             try:
-                with open(f"/proc/{pid}/comm") as f:
-                    if f.read().strip() == "sluice-nursery":
-                        return pid
-            except OSError:
+                with open(f"/proc/{pid}/stat") as f:
+                    head, _, rest = f.read().rpartition(")")
+                if head.endswith("(sluice-nursery") and int(rest.split()[1]) == self.process.pid:
+                    return pid
+            except (OSError, ValueError):
                 continue
         raise AssertionError("there is no nursery")
 
@@ -330,9 +332,9 @@ def recorder(folder, queue="work", language="python", **more):
     env = {"RECORD_FILE": str(pathlib.Path(folder) / "worked"), "PYTHONPATH": str(SDK),
            "PYTHONDONTWRITEBYTECODE": "1"}
     env.update(more.pop("env", {}))
-    command = ([PYTHON, str(HERE / "workers" / "recorder.py")] if language == "python"
-               else [program("e2e_recorder")])
-    return {"queue": queue, "command": command, "env": env,
+    commands = {"python": [PYTHON, str(HERE / "workers" / "recorder.py")], "c": [program("e2e_recorder")],
+                "node": [NODE_JS, str(HERE / "workers" / "recorder.mjs")]}
+    return {"queue": queue, "command": commands[language], "env": env,
             "restart": {"initial": "10ms", "factor": 1, "max": "50ms"}, **more}
 
 

@@ -13,6 +13,7 @@ class Ledger:
         self.starts = collections.Counter()            # id -> deliveries that began
         self.verdicts = collections.Counter()
         self.deaths = collections.Counter()
+        self.lies = collections.Counter()              # answers that must not count
         self.dead = {}                                 # uid -> entry
         self.left = []                                 # entries that are neither done nor dead
         self.overlaps = []
@@ -51,10 +52,12 @@ class Ledger:
                     self.worked.add(uid_of[message])
             elif what == "X":
                 self.deaths[word] += 1
+            elif what == "F":
+                self.lies[word] += 1
         self._find_overlaps(notes)
 
     def _find_overlaps(self, notes):
-        """Who began a message holds it until his E, or until he says nothing ever again."""
+        """Who began a message holds it until his E or X, or until he says nothing ever again."""
         last_word = {}
         for at, _, who, _, _ in notes:
             last_word[who] = at
@@ -69,6 +72,8 @@ class Ledger:
                 if holder.get(message) != who:
                     self.overlaps.append((message, who, "ended what another holds", at))
                 holder.pop(message, None)
+            elif what == "X" and holder.get(message) == who:
+                del holder[message]
 
     def store(self, entries):
         for e in entries:

@@ -33,6 +33,8 @@ class Run:
             "python": harness.recorder(self.folder, language="python", workers=2, env=env),
             "c": harness.recorder(self.folder, language="c", workers=2, env=env),
         }
+        if harness.NODE_JS:
+            pools["node"] = harness.recorder(self.folder, language="node", workers=2, env=env)
         self.gateway = test.gateway(harness.config({"work": QUEUE}, pools), **gateway)
         self.producers = []
 

@@ -178,10 +178,10 @@ class RuleBreakers(StopCase):
 
     def answering(self, tag, **queue):
         """A worker that, having acked a message, acks `tag` (an expression)."""
-        script = ("from sluice_worker import worker\nimport sluice_worker as w\n"
+        script = ("from sluice_worker import wire, worker\n"
                   "for m in worker.messages():\n"
                   "    m.ack()\n    worker.flush()\n"
-                  f"    worker._send(w._TAG_FRAME.pack(9, w.ACK, {tag}), now=True)\n")
+                  f"    worker._session.send(wire.tagged(wire.ACK, {tag}), now=True)\n")
         return self.gateway(harness.config({"work": queue}, {"p": self.pool(script)})).start()
 
     def test_a_second_ack_changes_nothing_and_is_counted(self):

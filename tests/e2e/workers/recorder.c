@@ -8,10 +8,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "sluice_worker.h"
+#include "mischief.h"
 
 static int out;
-static unsigned chaos;
+static unsigned chaos, worse, poison;
 static uint64_t dice;
 
 static uint64_t now_ns(void)
@@ -38,7 +38,8 @@ static void note(const char *what, const struct sluice_worker_message *m, const 
         exit(1);
 }
 
-static void note_start(const struct sluice_worker_message *m)
+/* The number behind the uid's last '-'. */
+static void note_start(const struct sluice_worker_message *m, unsigned long *number)
 {
     char uid[65];
     struct sluice_worker_view p = sluice_worker_message_payload(m);
@@ -49,6 +50,8 @@ static void note_start(const struct sluice_worker_message *m)
     }
     uid[n] = '\0';
     note("S", m, n == 0 ? "-" : uid);
+    const char *last = strrchr(uid, '-');
+    *number = last == NULL ? 0 : strtoul(last + 1, NULL, 10);
 }
 
 static void hold(const struct sluice_worker_message *m)
@@ -71,7 +74,13 @@ static void die(const struct sluice_worker_message *m, bool by_signal)
 static enum sluice_worker_verdict handle(struct sluice_worker_message *m, void *arg)
 {
     (void)arg;
-    note_start(m);
+    unsigned long number;
+    note_start(m, &number);
+    if (poison > 0 && number > 0 && number % poison == 0)
+        return mischief_poison[number / poison % MISCHIEF_POISON](note, m);
+    uint64_t bad = roll() % 1000;
+    if (bad < worse)
+        return mischief_ways[roll() % MISCHIEF_WAYS](note, m);
     uint64_t r = roll() % 20000;
     uint64_t fate = chaos > 0 && r < chaos * 20u ? r / chaos : 20;
     if (fate < 8) {
@@ -94,13 +103,21 @@ static enum sluice_worker_verdict handle(struct sluice_worker_message *m, void *
     return SLUICE_WORKER_ACK;
 }
 
+static unsigned setting(const char *name)
+{
+    const char *text = getenv(name);
+    return text == NULL ? 0 : (unsigned)strtoul(text, NULL, 10);
+}
+
 int main(void)
 {
-    const char *path = getenv("RECORD_FILE"), *share = getenv("RECORD_CHAOS"), *seed = getenv("RECORD_SEED");
+    const char *path = getenv("RECORD_FILE"), *seed = getenv("RECORD_SEED");
     if (path == NULL)
         return 2;
     out = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-    chaos = share == NULL ? 0 : (unsigned)strtoul(share, NULL, 10);
+    chaos = setting("RECORD_CHAOS");
+    worse = setting("RECORD_WORSE");
+    poison = setting("RECORD_POISON");
     dice = (seed == NULL ? 0 : strtoull(seed, NULL, 10)) * 2654435761u + (uint64_t)getpid() * 40503u + 1;
     if (out < 0)
         return 1;

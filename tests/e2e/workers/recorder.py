@@ -6,6 +6,8 @@ misbehaves as it is told. Lines: what, CLOCK_MONOTONIC in ns, who, message id, a
 
 RECORD_FILE   where        RECORD_SEED   of its dice       RECORD_CHAOS   thousandths of misbehaviour
 RECORD_WORK   microseconds of work per message            RECORD_FULL=1  the whole message, as JSON
+RECORD_STYLE  batch: in batches, each message of one answered by itself
+RECORD_WORSE, RECORD_POISON  see mischief.py
 """
 
 import json
@@ -15,11 +17,14 @@ import signal
 import time
 import zlib
 
+import mischief
 from sluice_worker import worker
 
 OUT = os.open(os.environ["RECORD_FILE"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 CHAOS = int(os.environ.get("RECORD_CHAOS", "0"))
 WORK = int(os.environ.get("RECORD_WORK", "0")) / 1e6
+WORSE = int(os.environ.get("RECORD_WORSE", "0"))
+POISON = int(os.environ.get("RECORD_POISON", "0"))
 FULL = os.environ.get("RECORD_FULL") == "1"
 SEED = int(os.environ.get("RECORD_SEED", "0"))
 WHO = f"{os.getpid()}.{os.urandom(4).hex()}"
@@ -75,8 +80,36 @@ def answer(message, dice):
         message.ack()
 
 
-for message in worker.messages():
+def bad_way(message, dice):
+    """What is to be done with it instead of an answer, or None."""
+    number = uid_of(message).rpartition("-")[2] if POISON else ""
+    if number.isdigit() and int(number) % POISON == 0:
+        return mischief.POISON[int(number) // POISON % len(mischief.POISON)]
+    return dice.choice(mischief.WAYS) if WORSE and dice.randrange(1000) < WORSE else None
+
+
+def work(message):
     note("S", message, whole(message) if FULL else uid_of(message))
     if WORK:
         time.sleep(WORK)
-    answer(message, random.Random(zlib.crc32(f"{SEED} {message.id} {message.attempt} {WHO}".encode())))
+    dice = random.Random(zlib.crc32(f"{SEED} {message.id} {message.attempt} {WHO}".encode()))
+    way = bad_way(message, dice)
+    if way is None:
+        answer(message, dice)
+    else:
+        way(note, message)
+
+
+def work_all(batch):
+    for message in batch:
+        work(message)
+
+
+if os.environ.get("RECORD_STYLE") == "batch":
+    worker.batch_handler(max=100, wait=0.05)(work_all)
+    worker.run()
+elif "SLUICE_SOCKET" in os.environ:
+    worker.run(work)
+else:
+    for message in worker.messages():
+        work(message)
