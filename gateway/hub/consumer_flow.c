@@ -51,14 +51,10 @@ static struct hub_consumer *of_queue(const struct client_consumer *cc)
 
 static void set_paused(struct client_consumer *cc, bool paused)
 {
-    struct hub *h = cc->client->h;
-    const struct hub_consumer *hc = of_queue(cc);
-    if (hc == NULL || cc->paused == paused)
+    if (of_queue(cc) == NULL || cc->paused == paused)
         return;
     cc->paused = paused;
-    queue_consumer_pause(h->queues[hc->queue].q, hc->slot, paused);
-    if (!paused)
-        hub_heat(h, hc->queue);
+    hub_consumer_pause(cc->client->h, cc->consumer, paused);
 }
 
 /* Its output is full: nothing more is leased for it. */

@@ -77,9 +77,15 @@ static bool failed(const struct queue_change *change)
     return change->cause != QUEUE_CAUSE_NONE && change->fate == QUEUE_MOVED;
 }
 
-static struct batch_failure failure_of(const struct hub *h, const struct queue_change *change, struct sl_bytes detail, struct sl_bytes tail)
+/* With why it failed, if it did: `detail` and `tail` as struct hub_loss has them. */
+static void record_outcome(struct hub *h, uint32_t queue, const struct queue_change *change, struct sl_bytes detail, struct sl_bytes tail)
 {
-    return (struct batch_failure){ h->now.wall_ms, change->attempts, change->cause, detail, tail };
+    if (SL_LIKELY(!failed(change))) {
+        record_change(h, queue, change, NULL);
+        return;
+    }
+    struct batch_failure f = { h->now.wall_ms, change->attempts, change->cause, detail, tail };
+    record_change(h, queue, change, &f);
 }
 
 void consumer_count_lent(struct hub *h, struct hub_consumer *hc)
@@ -95,10 +101,8 @@ void hub_consumer_lost(struct hub *h, uint64_t consumer, const struct hub_loss *
     struct hub_consumer *hc = consumer_of(h, consumer);
     struct queue_loss ql = { loss->cause, loss->timeout, loss->charge_none };
     struct queue_change change;
-    while (queue_consumer_lose(h->queues[hc->queue].q, hc->slot, &ql, &h->now, &change)) {
-        struct batch_failure f = failure_of(h, &change, loss->detail, loss->tail);
-        record_change(h, hc->queue, &change, failed(&change) ? &f : NULL);
-    }
+    while (queue_consumer_lose(h->queues[hc->queue].q, hc->slot, &ql, &h->now, &change))
+        record_outcome(h, hc->queue, &change, loss->detail, loss->tail);
     hub_heat(h, hc->queue);
     h->deliveries.lent_bytes -= hc->lent;
     sl_idmap_del(&h->consumers, consumer);
@@ -108,10 +112,8 @@ void hub_consumer_lost(struct hub *h, uint64_t consumer, const struct hub_loss *
 void consumer_expire(struct hub *h, struct hub_consumer *hc)
 {
     struct queue_change change;
-    while (queue_expire(h->queues[hc->queue].q, hc->slot, &h->now, &change)) {
-        struct batch_failure f = failure_of(h, &change, sl_str("ack timeout"), SL_BYTES_NONE);
-        record_change(h, hc->queue, &change, failed(&change) ? &f : NULL);
-    }
+    while (queue_expire(h->queues[hc->queue].q, hc->slot, &h->now, &change))
+        record_outcome(h, hc->queue, &change, sl_str("ack timeout"), SL_BYTES_NONE);
     consumer_lent(h, hc);
     hub_heat(h, hc->queue);
 }
@@ -134,16 +136,6 @@ static struct queue *queue_if_held(struct hub *h, const struct hub_consumer *hc,
     return NULL;
 }
 
-static void record_answer(struct hub *h, uint32_t queue, const struct queue_change *change, const struct hub_answer *a)
-{
-    if (SL_LIKELY(!failed(change))) {
-        record_change(h, queue, change, NULL);
-        return;
-    }
-    struct batch_failure f = failure_of(h, change, a->reason, SL_BYTES_NONE);
-    record_change(h, queue, change, &f);
-}
-
 int hub_answer(struct hub *h, uint64_t consumer, const struct hub_answer *a)
 {
     struct hub_consumer *hc = consumer_of(h, consumer);
@@ -157,7 +149,7 @@ int hub_answer(struct hub *h, uint64_t consumer, const struct hub_answer *a)
     if (SL_UNLIKELY(a->n_publishes > 0 || a->has_result))
         answer_step(h, hc->queue, &change, a);
     else
-        record_answer(h, hc->queue, &change, a);
+        record_outcome(h, hc->queue, &change, a->reason, SL_BYTES_NONE);
     return SL_OK;
 }
 

@@ -125,7 +125,6 @@ struct rate_limit {
 
 /* Of one key: what is leased, and what waits for that to end. */
 struct key_line {
-    uint32_t unused_when_free; /* the slab writes there */
     uint32_t self;
     uint64_t hash;
     uint64_t leased;
