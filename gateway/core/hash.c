@@ -51,11 +51,11 @@ static uint64_t sip_tail(const uint8_t *p, size_t left, size_t n)
     return word;
 }
 
-uint64_t sl_hash(struct sl_bytes in)
+static SL_ALWAYS_INLINE uint64_t sip_hash(uint64_t k0, uint64_t k1, struct sl_bytes in)
 {
     /* The start constants are the algorithm's own. */
-    struct sip s = {key0 ^ UINT64_C(0x736f6d6570736575), key1 ^ UINT64_C(0x646f72616e646f6d),
-                    key0 ^ UINT64_C(0x6c7967656e657261), key1 ^ UINT64_C(0x7465646279746573)};
+    struct sip s = {k0 ^ UINT64_C(0x736f6d6570736575), k1 ^ UINT64_C(0x646f72616e646f6d),
+                    k0 ^ UINT64_C(0x6c7967656e657261), k1 ^ UINT64_C(0x7465646279746573)};
     size_t words = in.n / 8;
     for (size_t i = 0; i < words; i++)
         sip_word(&s, sl_ld_u64le(in.p + 8 * i));
@@ -65,4 +65,14 @@ uint64_t sl_hash(struct sl_bytes in)
     for (int i = 0; i < 3; i++)
         sip_round(&s);
     return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
+}
+
+uint64_t sl_hash(struct sl_bytes in)
+{
+    return sip_hash(key0, key1, in);
+}
+
+uint64_t sl_hash_keyed(const struct sl_hash_key *key, struct sl_bytes in)
+{
+    return sip_hash(key->k0, key->k1, in);
 }

@@ -42,7 +42,7 @@ static uint8_t *write_fixed(uint8_t *p, const struct message_parts *parts)
     p = sl_wr_u8(p, parts->qos);
     p = sl_wr_u8(p, parts->priority);
     p = sl_wr_u8(p, parts->flags);
-    p = sl_wr_u8(p, 0);
+    p = sl_wr_u8(p, parts->hops);
     p = sl_wr_u16le(p, (uint16_t)parts->n_headers);
     p = sl_wr_u64le(p, parts->id);
     p = sl_wr_u64le(p, parts->accepted_at);

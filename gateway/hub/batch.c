@@ -21,30 +21,39 @@
 #define WILL_VERSION 1u
 #define WILL_FIXED 16u
 #define WILL_EXPIRES 1u
+#define QUEUE_VERSION 1u
+#define QUEUE_FIXED 4u
+#define QUEUE_PAUSED 1u
+#define SCHEDULE_VERSION 1u
+#define SCHEDULE_FIXED 12u
 
 struct batch *batch_new(void)
 {
     return SL_NEW(struct batch);
 }
 
-static void op_release(struct batch_op *op)
+/* What it holds is let go; the place of the pointers may be that of other fields. */
+static inline void op_drop(struct batch_op *op)
 {
+    if (op->kind == BATCH_DEDUP)
+        return;
     if (op->msg != NULL)
         message_unref(op->msg);
-    sl_free(op->note);
+    if (op->kind != BATCH_ENTRY && op->note != NULL)
+        sl_free(op->note);
+}
+
+static void op_release(struct batch_op *op)
+{
+    op_drop(op);
     op->msg = NULL;
     op->note = NULL;
 }
 
 void batch_reset(struct batch *b)
 {
-    for (uint32_t i = 0; i < b->n; i++) {
-        struct batch_op *op = &b->ops[i];
-        if (op->msg != NULL)
-            message_unref(op->msg);
-        if (op->note != NULL)
-            sl_free(op->note);
-    }
+    for (uint32_t i = 0; i < b->n; i++)
+        op_drop(&b->ops[i]);
     struct batch empty = { .ops = b->ops, .cap = b->cap, .tickets = b->tickets, .cap_tickets = b->cap_tickets };
     if (b->cap > KEEP_OPS) {
         sl_free(b->ops);
@@ -128,7 +137,7 @@ void batch_add_ticket(struct batch *b, uint32_t ticket)
 /* What stays where it is, and what must not overtake it. */
 struct staying {
     struct sl_idmap messages; /* ids of those that enter, or are bound to such */
-    struct sl_idmap puts;     /* keys of subscriptions, wills and retained messages */
+    struct sl_idmap puts;     /* keys of subscriptions, wills, retained messages and dedup keys */
     struct sl_idmap sessions; /* number → the latest op with its record */
     struct sl_idmap of_sessions; /* number → an op that concerns it */
     bool takes_in;
@@ -142,6 +151,8 @@ static uint64_t key_of(const struct batch_op *op)
         return session ^ sl_hash_u64(BATCH_SUBSCRIPTION + ((uint64_t)op->number << 8));
     if (op->kind == BATCH_WILL || op->kind == BATCH_WILL_DROP)
         return session ^ sl_hash_u64(BATCH_WILL);
+    if (op->kind == BATCH_DEDUP || op->kind == BATCH_DEDUP_DROP)
+        return session ^ sl_hash_u64(BATCH_DEDUP + ((uint64_t)op->queue << 8));
     return sl_hash_u64(op->id ^ sl_hash_u64(BATCH_RETAIN));
 }
 
@@ -162,7 +173,7 @@ static void stays(struct staying *s, struct batch_op *op)
         sl_idmap_put(&s->messages, op->id, op);
     else if (op->kind == BATCH_SESSION)
         sl_idmap_put(&s->sessions, op->id, op);
-    else if (op->kind == BATCH_SUBSCRIPTION || op->kind == BATCH_WILL || op->kind == BATCH_RETAIN)
+    else if (op->kind == BATCH_SUBSCRIPTION || op->kind == BATCH_WILL || op->kind == BATCH_RETAIN || op->kind == BATCH_DEDUP)
         sl_idmap_put(&s->puts, key_of(op), op);
     if (concerns_session(op))
         sl_idmap_put(&s->of_sessions, op->kind == BATCH_COPY || op->kind == BATCH_COPY_DROP ? op->session : op->id, op);
@@ -205,6 +216,8 @@ static bool may_leave(const struct staying *s, const struct batch_op *op)
     case BATCH_WILL_DROP:
     case BATCH_RETAIN_DROP:
         return !s->takes_in && sl_idmap_get(&s->puts, key_of(op)) == NULL;
+    case BATCH_DEDUP_DROP:
+        return sl_idmap_get(&s->puts, key_of(op)) == NULL;
     case BATCH_SESSION_DROP:
         return sl_idmap_get(&s->of_sessions, op->id) == NULL;
     case BATCH_NONE:
@@ -216,6 +229,10 @@ static bool may_leave(const struct staying *s, const struct batch_op *op)
     case BATCH_SUBSCRIPTION:
     case BATCH_WILL:
     case BATCH_RETAIN:
+    case BATCH_QUEUE:
+    case BATCH_DEDUP:
+    case BATCH_SCHEDULE:
+    case BATCH_SCHEDULE_DROP:
         break;
     }
     return false;
@@ -419,6 +436,50 @@ int batch_will_decode(struct sl_bytes record, struct batch_will *out)
         return SL_EFORMAT;
     *out = w;
     return SL_OK;
+}
+
+struct batch_note *batch_queue_encode(const struct batch_queue *q)
+{
+    SL_ASSERT(q->order.n <= UINT16_MAX);
+    struct batch_note *note = note_new(QUEUE_FIXED + q->order.n);
+    uint8_t *p = sl_wr_u8(note->bytes, QUEUE_VERSION);
+    p = sl_wr_u8(p, q->paused ? QUEUE_PAUSED : 0);
+    p = sl_wr_u16le(p, (uint16_t)q->order.n);
+    (void)sl_wr_bytes(p, q->order);
+    return note;
+}
+
+int batch_queue_decode(struct sl_bytes record, struct batch_queue *out)
+{
+    struct sl_reader r = sl_reader_of(record);
+    uint8_t version = sl_rd_u8(&r);
+    out->paused = (sl_rd_u8(&r) & QUEUE_PAUSED) != 0;
+    size_t n = sl_rd_u16le(&r);
+    out->order = sl_rd_bytes(&r, n);
+    return !r.bad && version == QUEUE_VERSION ? SL_OK : SL_EFORMAT;
+}
+
+struct batch_note *batch_schedule_encode(const struct batch_schedule *s)
+{
+    SL_ASSERT(s->name.n > 0 && s->name.n <= UINT8_MAX);
+    struct batch_note *note = note_new(SCHEDULE_FIXED + s->name.n);
+    uint8_t *p = sl_wr_u8(note->bytes, SCHEDULE_VERSION);
+    p = sl_wr_u8(p, 0);
+    p = sl_wr_u16le(p, (uint16_t)s->name.n);
+    p = sl_wr_u64le(p, s->done_ms);
+    (void)sl_wr_bytes(p, s->name);
+    return note;
+}
+
+int batch_schedule_decode(struct sl_bytes record, struct batch_schedule *out)
+{
+    struct sl_reader r = sl_reader_of(record);
+    uint8_t version = sl_rd_u8(&r);
+    (void)sl_rd_u8(&r);
+    size_t n = sl_rd_u16le(&r);
+    out->done_ms = sl_rd_u64le(&r);
+    out->name = sl_rd_bytes(&r, n);
+    return !r.bad && version == SCHEDULE_VERSION && n > 0 && n <= UINT8_MAX ? SL_OK : SL_EFORMAT;
 }
 
 struct batch_note *batch_ids_encode(const uint32_t *ids, uint32_t n)

@@ -106,6 +106,15 @@ static void count_exit(struct queue *q, enum queue_exit exit)
     case QUEUE_EXIT_PURGED:
         q->counters.purged++;
         break;
+    case QUEUE_EXIT_CANCELLED:
+        q->counters.cancelled++;
+        break;
+    case QUEUE_EXIT_REPLACED:
+        q->counters.replaced++;
+        break;
+    case QUEUE_EXIT_MOVED:
+        q->counters.moved++;
+        break;
     case QUEUE_EXIT_NONE:
         SL_ASSERT(exit != QUEUE_EXIT_NONE);
     }

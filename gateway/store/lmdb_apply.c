@@ -205,6 +205,11 @@ static int (*const k_writers[])(struct lmdb_writer *w, const struct batch_op *op
     [BATCH_COPY_DROP] = lmdb_write_copy_drop,
     [BATCH_RETAIN] = lmdb_write_retain,
     [BATCH_RETAIN_DROP] = lmdb_write_retain_drop,
+    [BATCH_QUEUE] = write_nothing,
+    [BATCH_DEDUP] = write_nothing,
+    [BATCH_DEDUP_DROP] = write_nothing,
+    [BATCH_SCHEDULE] = write_nothing,
+    [BATCH_SCHEDULE_DROP] = write_nothing,
 };
 
 static int write_range(struct lmdb_writer *w, const struct batch *b, uint32_t from, uint32_t to)

@@ -173,6 +173,11 @@ static uint64_t touched_by(const struct lmdb_store *l, const struct batch_op *op
     case BATCH_WILL_DROP:
     case BATCH_COPY_DROP:
     case BATCH_RETAIN_DROP:
+    case BATCH_QUEUE:
+    case BATCH_DEDUP:
+    case BATCH_DEDUP_DROP:
+    case BATCH_SCHEDULE:
+    case BATCH_SCHEDULE_DROP:
         break;
     }
     return l->page_bytes; /* one leaf is copied at worst */

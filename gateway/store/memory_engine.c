@@ -372,6 +372,12 @@ static void apply_op(struct mem_store *s, const struct batch_op *op)
     case BATCH_RETAIN_DROP:
         retained_drop(s, op->id);
         return;
+    case BATCH_QUEUE:
+    case BATCH_DEDUP:
+    case BATCH_DEDUP_DROP:
+    case BATCH_SCHEDULE:
+    case BATCH_SCHEDULE_DROP:
+        return;
     }
 }
 

@@ -99,7 +99,7 @@ static void drop_body(struct world *w, uint64_t id)
 static void apply_op(struct world *w, const struct batch_op *op)
 {
     world_trace(w, "disk: record %u id %" PRIx64 " number %u session %" PRIx64 " packet %u state %u u%08u", op->kind, op->id, op->number, op->session, op->packet_id, op->state,
-                op->msg != NULL ? uid_of(message_payload(op->msg)) : uid_of_id(w, op->id));
+                op->kind != BATCH_DEDUP && op->msg != NULL ? uid_of(message_payload(op->msg)) : uid_of_id(w, op->id));
     struct disk *d = &w->disk;
     struct message *copy;
     switch ((enum batch_kind)op->kind) {
@@ -148,6 +148,12 @@ static void apply_op(struct world *w, const struct batch_op *op)
     case BATCH_RETAIN:
     case BATCH_RETAIN_DROP:
         disk_records_apply(w, op);
+        break;
+    case BATCH_QUEUE:
+    case BATCH_DEDUP:
+    case BATCH_DEDUP_DROP:
+    case BATCH_SCHEDULE:
+    case BATCH_SCHEDULE_DROP:
         break;
     }
 }

@@ -154,6 +154,12 @@ static void apply_op(struct model_store *s, const struct batch_op *op)
     case BATCH_SETTLE:
         drop_if_there(s, BATCH_ENTRY, op->id, op->queue);
         break;
+    case BATCH_QUEUE:
+    case BATCH_DEDUP:
+    case BATCH_DEDUP_DROP:
+    case BATCH_SCHEDULE:
+    case BATCH_SCHEDULE_DROP:
+        break;
     }
 }
 

@@ -460,7 +460,7 @@ static void crash(struct durable *d)
     kit_close(&d->k);
     memset(d->k.clients, 0, sizeof d->k.clients);
     durable_open(d);
-    const struct store_loader l = { d, on_queue, on_entry, on_session, on_qos2, on_subscription, on_will, on_copy, on_retained, NULL };
+    const struct store_loader l = { d, on_queue, on_entry, on_session, on_qos2, on_subscription, on_will, on_copy, on_retained, NULL, NULL, NULL, NULL };
     assert_int_equal(store_load(d->st, &l, &why), SL_OK);
     sl_buf_fini(&why);
 }

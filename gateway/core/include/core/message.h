@@ -5,7 +5,7 @@
  * Record, little-endian (documented for worker authors in workers/PROTOCOL.md):
  *
  *    0 u8  version (1)      1 u8 protocol      2 u8 qos        3 u8 priority
- *    4 u8  flags            5 u8 reserved      6 u16 header count
+ *    4 u8  flags            5 u8 hops          6 u16 header count
  *    8 u64 id              16 u64 accepted_at  24 u64 deliver_at  32 u64 expires_at
  *   40 u16 topic           42 u16 client_id    44 u16 user        46 u16 content_type
  *   48 u16 correlation     50 u16 reply_to     52 u16 job_id      54 u16 dedup_id
@@ -13,7 +13,7 @@
  *   64 the bytes of these ten, in this order; headers as
  *      (u16 name length, u16 value length, name, value) each
  *
- * Times are ms since 1970, 0: none. */
+ * Times are ms since 1970, 0: none. hops: how often it was moved on from dead letters. */
 #ifndef CORE_MESSAGE_H
 #define CORE_MESSAGE_H
 
@@ -48,6 +48,7 @@ struct message_parts {
     uint8_t qos;
     uint8_t priority;
     uint8_t flags; /* enum message_flag */
+    uint8_t hops;  /* how often it was moved on from dead letters */
     uint64_t accepted_at, deliver_at, expires_at;
     union {
         struct {
@@ -104,6 +105,7 @@ enum {
     MESSAGE_AT_QOS = 2,
     MESSAGE_AT_PRIORITY = 3,
     MESSAGE_AT_FLAGS = 4,
+    MESSAGE_AT_HOPS = 5,
     MESSAGE_AT_ID = 8,
     MESSAGE_AT_ACCEPTED = 16,
     MESSAGE_AT_DELIVER = 24,
@@ -142,6 +144,11 @@ static inline uint8_t message_priority(const struct message *m)
 static inline uint8_t message_flags(const struct message *m)
 {
     return m->record[MESSAGE_AT_FLAGS];
+}
+
+static inline uint8_t message_hops(const struct message *m)
+{
+    return m->record[MESSAGE_AT_HOPS];
 }
 
 static inline uint64_t message_accepted_at(const struct message *m)

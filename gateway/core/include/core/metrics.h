@@ -11,7 +11,8 @@
     X(publishes_received) X(publishes_answered) X(publishes_refused) X(publishes_parked)           \
     X(no_taker) X(qos2_duplicates) X(meaning_ignored) X(takeovers) X(takeovers_refused)            \
     X(wills_published) X(wills_dropped) X(results_sent) X(results_dropped) X(reply_to_refused)     \
-    X(jobs_forgotten)                                                                              \
+    X(jobs_forgotten) X(schedules_fired) X(schedules_missed) X(schedules_dropped)                  \
+    X(not_ready)                                                                                   \
     X(retained_kept) X(retained_removed) X(retained_expired) X(retained_refused)                   \
     X(control_received) X(control_sent) X(connects_received) X(sessions_timed_out)                 \
     X(publish_bytes_received) X(delivered_bytes)                                                   \
@@ -26,7 +27,8 @@
 /* Per queue. "accepted" minus all exits is what is still there. */
 #define QUEUE_COUNTERS(X)                                                                          \
     X(accepted) X(refused) X(delivered) X(acked) X(retried) X(released) X(returned) X(dead)        \
-    X(expired) X(dropped) X(dead_dropped) X(dead_expired) X(purged) X(timed_out) X(never_written)
+    X(expired) X(dropped) X(dead_dropped) X(dead_expired) X(purged) X(cancelled) X(replaced)       \
+    X(moved) X(duplicates) X(hop_limit) X(timed_out) X(never_written)
 
 struct gateway_counters {
 #define X(name) uint64_t name;

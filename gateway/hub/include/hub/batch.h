@@ -30,6 +30,11 @@ enum batch_kind {
     BATCH_COPY_DROP,   /* id, session */
     BATCH_RETAIN,      /* id, msg: a retained message, its record under its id (nothing to do with a body of that id) */
     BATCH_RETAIN_DROP, /* id */
+    BATCH_QUEUE,       /* queue: note is the queue's own record (replaces) */
+    BATCH_DEDUP,       /* queue, id, seen_ms, dedup_key: what makes duplicates of the message `id`; outlives it */
+    BATCH_DEDUP_DROP,  /* queue, id */
+    BATCH_SCHEDULE,      /* note is the schedule's record, which names it (replaces) */
+    BATCH_SCHEDULE_DROP, /* note is its name */
 };
 
 enum batch_copy_state {
@@ -47,13 +52,20 @@ struct batch_note {
     uint8_t bytes[];
 };
 
+#define BATCH_DEDUP_KEY 16u
+
 struct batch_op {
     uint8_t kind;       /* enum batch_kind */
     uint8_t state;      /* enum queue_state */
     union {
         uint16_t packet_id;
-        bool bound;     /* UPDATE, SETTLE, BODY_DROP of a transaction that also takes messages in: it stays in their batch, whatever it frees */
-        bool held;      /* ENTRY: it is leased when it is stored, not earlier */
+        struct {
+            union {
+                bool bound; /* UPDATE, SETTLE, BODY_DROP of a transaction that also takes messages in: it stays in their batch, whatever it frees */
+                bool held;  /* ENTRY: it is leased when it is stored, not earlier */
+            };
+            uint8_t cause;  /* UPDATE: enum queue_cause, of what is dead */
+        };
     };
     union {
         uint32_t queue;  /* queue_config.number */
@@ -63,14 +75,23 @@ struct batch_op {
     union {
         uint64_t due_ms;  /* as queue_change.due_steady_ms */
         uint64_t session; /* BATCH_COPY, BATCH_COPY_DROP: its number */
+        uint64_t seen_ms; /* BATCH_DEDUP: when, in steady time */
     };
     union {
         uint32_t attempts;
         uint32_t copy_flags;
     };
     uint32_t entry;     /* BATCH_ENTRY: the queue's index; BATCH_COPY: the session's slot; for the hub at completion */
-    struct message *msg;     /* BATCH_BODY, BATCH_ENTRY, BATCH_RETAIN: a reference of the batch's own */
-    struct batch_note *note;
+    union {
+        struct {
+            struct message *msg; /* BATCH_BODY, BATCH_ENTRY, BATCH_RETAIN: a reference of the batch's own */
+            union {
+                struct batch_note *note;
+                uint64_t order_key; /* BATCH_ENTRY: queue_order_key(); 0: none */
+            };
+        };
+        uint8_t dedup_key[BATCH_DEDUP_KEY]; /* BATCH_DEDUP */
+    };
 };
 
 struct batch {
@@ -134,6 +155,23 @@ struct batch_will {
 };
 struct batch_note *batch_will_encode(const struct batch_will *w) SL_CHECK;
 SL_CHECK int batch_will_decode(struct sl_bytes record, struct batch_will *out);
+
+/* A queue's own record: u8 version 1 · u8 flags (1: paused) · u16 length of order · order: what its messages were
+ * ordered by when they came, as the configuration says it ("none", "client", "header:NAME") */
+struct batch_queue {
+    bool paused;
+    struct sl_bytes order;
+};
+struct batch_note *batch_queue_encode(const struct batch_queue *q) SL_CHECK;
+SL_CHECK int batch_queue_decode(struct sl_bytes record, struct batch_queue *out);
+
+/* A schedule's record: u8 version 1 · u8 0 · u16 length of name · u64 wall ms of the latest firing that is done with · name */
+struct batch_schedule {
+    uint64_t done_ms;
+    struct sl_bytes name; /* 1 to 255 bytes */
+};
+struct batch_note *batch_schedule_encode(const struct batch_schedule *s) SL_CHECK;
+SL_CHECK int batch_schedule_decode(struct sl_bytes record, struct batch_schedule *out);
 
 /* Subscription ids of a copy: u32 each, at most 65,535. NULL when there are none. */
 struct batch_note *batch_ids_encode(const uint32_t *ids, uint32_t n) SL_CHECK;

@@ -56,6 +56,7 @@ struct hub_config {
     uint64_t boot;             /* ids start at boot << 40 */
     uint64_t seed;             /* jitter, assigned client ids */
     uint64_t secret;           /* what keeps reply destinations unknown to others */
+    struct sl_hash_key hash;   /* store_hash_key: dedup keys and order keys are stored by it */
     uint64_t names;            /* what keeps names of deliveries apart from those of other connections and starts; 0: nothing */
     uint64_t memory_bytes;     /* bodies held in memory; over it they are read back when leased */
     uint64_t commit_delay_us;

@@ -21,12 +21,33 @@
 #ifndef QUEUE_QUEUE_H
 #define QUEUE_QUEUE_H
 
+#include "core/hash.h"
 #include "core/message.h"
 #include "core/metrics.h"
 #include "core/times.h"
 
 enum queue_state { QUEUE_READY, QUEUE_LEASED, QUEUE_DELAYED, QUEUE_DEAD, QUEUE_NSTATES };
 enum queue_overflow { QUEUE_BLOCK, QUEUE_REJECT, QUEUE_DROP_OLDEST };
+
+/* What messages have in common that go one after the other. */
+enum queue_key { QUEUE_KEY_CLIENT, QUEUE_KEY_TOPIC, QUEUE_KEY_HEADER };
+
+/* What a failed attempt does to the others of its key. */
+enum queue_on_failure {
+    QUEUE_FAILURE_BLOCKS, /* they wait for its retry */
+    QUEUE_FAILURE_SKIPS,  /* they go on; it comes again when its retry is due and its key is free */
+    QUEUE_FAILURE_KILLS,  /* it is dead at once */
+};
+
+/* One message of a key is leased at a time, in the order of acceptance. A message
+ * without the key is not ordered. */
+struct queue_order {
+    bool on;
+    enum queue_key key;
+    const char *header; /* QUEUE_KEY_HEADER: its name; borrowed for the life of the queue */
+    enum queue_on_failure on_failure;
+    struct sl_hash_key hash; /* the same after each restart: lines are known by the hashes of their keys */
+};
 
 struct queue_config {
     const char *name; /* borrowed for the life of the queue */
@@ -40,6 +61,8 @@ struct queue_config {
     uint64_t ttl_ms;                   /* 0: none */
     uint64_t dead_max_messages, dead_ttl_ms;
     uint64_t ack_timeout_ms;           /* for the caller: the time limit of consumers that are not its own processes */
+    struct queue_order order;
+    bool dead_expired;                 /* what expires while it waits is a dead letter, not dropped */
 };
 
 /* Why an attempt failed or a delivery came back; names are what operators see. */
@@ -71,7 +94,10 @@ enum queue_exit {
     QUEUE_EXIT_DROPPED,
     QUEUE_EXIT_DEAD_DROPPED,
     QUEUE_EXIT_DEAD_EXPIRED,
-    QUEUE_EXIT_PURGED
+    QUEUE_EXIT_PURGED,
+    QUEUE_EXIT_CANCELLED,
+    QUEUE_EXIT_REPLACED, /* by a newer one of the same dedup key */
+    QUEUE_EXIT_MOVED,    /* a dead letter went on: redriven, or forwarded */
 };
 
 struct queue_change {
@@ -138,6 +164,9 @@ struct queue_restored {
     bool due_absolute; /* DELAYED: due_ms was given as a point in wall time, not as a duration */
     uint64_t expires_at;
     bool expires_relative;
+    uint64_t order_key;     /* as it was recorded; 0: none */
+    enum queue_cause cause; /* DEAD: of its death */
+    struct sl_bytes job_id; /* for the caller: of its message, a view; the queue does not look at it */
 };
 void queue_restore(struct queue *q, const struct queue_restored *r, const struct sl_now *now);
 
@@ -249,7 +278,6 @@ void queue_batch_end(struct queue *q);
 uint32_t queue_limit_add(struct queue *q, uint64_t per_second);
 void queue_limit_set(struct queue *q, uint32_t limit, uint64_t per_second);
 
-enum queue_key { QUEUE_KEY_CLIENT, QUEUE_KEY_TOPIC, QUEUE_KEY_HEADER };
 /* At most so many leased messages of one key, over all consumers; 0: any number.
  * Others wait off to the side, and keep their order. A message without that key is
  * not limited. */

@@ -29,6 +29,8 @@ void store_close(struct store *st);
 
 /* Committed before open returned: ids start at boot << 40. */
 uint64_t store_boot(const struct store *st);
+/* Drawn when the data directory was made, the same for ever: what is stored by its hash is found again. */
+struct sl_hash_key store_hash_key(const struct store *st);
 
 /* The number of a queue's name, given out and synced at first use. Only before the loop runs. */
 SL_CHECK int store_queue_number(struct store *st, const char *name, uint32_t *number);
@@ -45,8 +47,8 @@ struct store_copy {
     uint32_t entries;    /* of queues, that need the same body */
 };
 
-/* Everything that is there, at start: queues first, then entries in ascending
- * (id, queue), then sessions, QoS 2 ids, subscriptions in ascending (session,
+/* Everything that is there, at start: queues first, then their records, schedules, entries in ascending
+ * (id, queue), dedup keys, then sessions, QoS 2 ids, subscriptions in ascending (session,
  * number), wills, copies in ascending (id, session), retained messages in
  * ascending ids. What belongs to a session that is not there is left out (and
  * removed at the next chance). A callback's error ends the walk and is
@@ -62,6 +64,9 @@ struct store_loader {
     int (*copy)(void *arg, const struct store_copy *c);
     int (*retained)(void *arg, struct message *m); /* the callee takes a reference of its own */
     void (*progress)(void *arg, uint64_t done, uint64_t total); /* about once a second */
+    int (*queue_record)(void *arg, uint32_t number, struct sl_bytes record); /* BATCH_QUEUE */
+    int (*schedule)(void *arg, struct sl_bytes record);
+    int (*dedup)(void *arg, uint32_t queue, uint64_t id, uint64_t seen_ms, const uint8_t key[BATCH_DEDUP_KEY]); /* in ascending (id, queue) */
 };
 SL_CHECK int store_load(struct store *st, const struct store_loader *l, struct sl_buf *why);
 
