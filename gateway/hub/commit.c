@@ -159,6 +159,7 @@ static void evict(struct hub *h, struct hub_queue *hq, const struct batch_op *op
 {
     uint32_t before = op->msg->refs;
     (void)queue_evict(hq->q, op->entry, op->id);
+    hub_recount(h, hq);
     if (op->msg->refs == before)
         return;
     size_t freed = message_bytes(op->msg);

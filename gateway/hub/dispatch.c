@@ -96,6 +96,7 @@ void hub_fetched(struct hub *h, struct batch_fetch *f)
 {
     struct hub_queue *hq = &h->queues[f->queue];
     hq->fetching = false;
+    hub_recount(h, hq);
     bool useful = false;
     for (uint32_t i = 0; i < f->n; i++)
         useful = give_body(h, hq, f, i) || useful;
@@ -170,6 +171,7 @@ static void settle_queue(struct hub *h, uint32_t queue)
 {
     struct hub_queue *hq = &h->queues[queue];
     struct queue_change change;
+    hub_recount(h, hq);
     overdue(h, hq);
     while (queue_tick(hq->q, &h->now, &change))
         record_change(h, queue, &change, NULL);

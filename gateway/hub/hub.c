@@ -160,16 +160,25 @@ struct hub_queue *hub_queue_of_number(struct hub *h, uint32_t number)
 
 /* Bodies shared by several queues count once for each: the limit is kept on
  * the safe side. */
+static uint64_t memory_of(const struct hub_queue *hq)
+{
+    struct queue_depth d;
+    queue_depth(hq->q, &d);
+    return d.memory;
+}
+
 void hub_refresh_memory(struct hub *h)
 {
     bool pressed = hub_memory_pressed(h);
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < h->n_queues; i++) {
-        struct queue_depth d;
-        queue_depth(h->queues[i].q, &d);
-        sum += d.memory;
+    while (h->recount != 0) {
+        struct hub_queue *hq = &h->queues[h->recount - 1];
+        h->recount = hq->next_recount;
+        hq->recount = false;
+        h->queue_memory -= hq->memory;
+        hq->memory = memory_of(hq);
+        h->queue_memory += hq->memory;
     }
-    h->memory = sum;
+    h->memory = h->queue_memory;
     h->room_made = h->room_made || (pressed && !hub_memory_pressed(h));
 }
 
@@ -343,10 +352,21 @@ uint32_t hub_n_clients(const struct hub *h)
     return (uint32_t)h->clients.used;
 }
 
+static void queues_check(const struct hub *h)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < h->n_queues; i++) {
+        const struct hub_queue *hq = &h->queues[i];
+        queue_check(hq->q);
+        SL_ASSERT(hq->recount || hq->hot || hq->memory == memory_of(hq));
+        sum += hq->memory;
+    }
+    SL_ASSERT(sum == h->queue_memory);
+}
+
 void hub_check(const struct hub *h)
 {
-    for (uint32_t i = 0; i < h->n_queues; i++)
-        queue_check(h->queues[i].q);
+    queues_check(h);
     const struct hub_client *c;
     size_t pos = 0;
     while ((c = sl_idmap_next(&h->clients, &pos)) != NULL) {

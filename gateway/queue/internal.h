@@ -17,6 +17,7 @@
 #include "queue/queue.h"
 
 #define PRIORITIES 10u
+#define CONSUMERS_SHIFT 4u /* most queues have few */
 #define BIT(n)     (1u << (n))
 
 enum place {
@@ -201,7 +202,7 @@ static inline uint32_t top_band(uint16_t bands)
 /* NULL when entry i is not `id` (any more). */
 static inline struct queue_entry *entry_find(const struct queue *q, uint32_t i, uint64_t id)
 {
-    if (i == 0 || id == 0 || i / SL_SLAB_CHUNK >= q->entries.n_chunks)
+    if (i == 0 || id == 0 || i >= q->entries.made)
         return NULL;
     struct queue_entry *e = entry_at(q, i);
     return e->id == id ? e : NULL;
@@ -241,9 +242,8 @@ void entry_leave(struct queue *q, uint32_t i, enum queue_exit exit, struct queue
 
 static inline struct consumer *consumer_at(const struct queue *q, uint32_t slot)
 {
-    SL_ASSERT(slot != 0 && slot / SL_SLAB_CHUNK < q->consumers.n_chunks);
-    struct consumer *c =
-        (struct consumer *)(void *)q->consumers.chunks[slot / SL_SLAB_CHUNK] + slot % SL_SLAB_CHUNK;
+    SL_ASSERT(slot != 0 && slot < q->consumers.made);
+    struct consumer *c = (struct consumer *)(void *)q->consumers.chunks[slot >> CONSUMERS_SHIFT] + slot % BIT(CONSUMERS_SHIFT);
     SL_ASSERT(c->slot == slot);
     return c;
 }

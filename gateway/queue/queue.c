@@ -33,7 +33,7 @@ struct queue *queue_new(const struct queue_config *cfg, uint64_t seed)
     q->cfg.max_attempts = attempts_within(cfg->max_attempts);
     sl_rng_seed(&q->rng, seed);
     sl_slab_init(&q->entries, sizeof(struct queue_entry));
-    sl_slab_init(&q->consumers, sizeof(struct consumer));
+    sl_slab_init_chunks(&q->consumers, sizeof(struct consumer), CONSUMERS_SHIFT);
     sl_slab_init(&q->key_lines, sizeof(struct key_line));
     q->wake_ms = UINT64_MAX;
     for (uint32_t p = 0; p < PRIORITIES; p++) {

@@ -27,8 +27,8 @@ static struct session *session_at(const struct sessions *t, uint32_t slot)
 /* A free one has slot 0: nobody's. */
 struct session *sessions_at(const struct sessions *t, uint32_t slot)
 {
-    struct session *s = session_at(t, slot);
-    return s->slot == slot ? s : NULL;
+    struct session *s = slot < t->slab.made ? session_at(t, slot) : NULL;
+    return s != NULL && s->slot == slot ? s : NULL;
 }
 
 static void on_moved(void *arg, uint32_t slot, uint32_t pos)

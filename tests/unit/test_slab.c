@@ -81,6 +81,38 @@ static void no_two_owners_share_a_record_and_addresses_are_stable(void **state)
     sl_slab_fini(&s);
 }
 
+static void memory_goes_back_when_the_last_of_many_does(void **state)
+{
+    (void)state;
+    struct sl_slab s;
+    sl_slab_init_chunks(&s, sizeof(struct record), 4);
+    const uint32_t many = (SL_SLAB_KEEPS + 2) * 16;
+    for (int round = 0; round < 3; round++) {
+        for (uint32_t i = 1; i < many; i++)
+            assert_int_equal(sl_slab_take(&s), i);
+        assert_true(sl_slab_bytes(&s) >= many * sizeof(struct record));
+        memset(sl_slab_at(&s, many - 1), 0xee, sizeof(struct record));
+        for (uint32_t i = many - 1; i > 0; i--)
+            sl_slab_give(&s, i);
+        assert_int_equal(s.n_chunks, 1);
+        assert_true(s.made <= 16);
+    }
+    sl_slab_fini(&s);
+}
+
+static void what_was_never_taken_is_zero(void **state)
+{
+    (void)state;
+    struct sl_slab s;
+    sl_slab_init(&s, sizeof(struct record));
+    for (uint32_t i = 1; i < 3 * SL_SLAB_CHUNK; i++) {
+        const struct record *r = sl_slab_at(&s, sl_slab_take(&s));
+        for (size_t k = 0; k < SL_COUNT(r->filler); k++)
+            assert_int_equal(r->filler[k], 0);
+    }
+    sl_slab_fini(&s);
+}
+
 static void the_smallest_record_is_4_bytes(void **state)
 {
     (void)state;
@@ -119,6 +151,8 @@ int main(void)
         cmocka_unit_test(index_0_is_never_given),
         cmocka_unit_test(what_is_given_back_is_taken_again_before_memory_grows),
         cmocka_unit_test(no_two_owners_share_a_record_and_addresses_are_stable),
+        cmocka_unit_test(memory_goes_back_when_the_last_of_many_does),
+        cmocka_unit_test(what_was_never_taken_is_zero),
         cmocka_unit_test(the_smallest_record_is_4_bytes),
         cmocka_unit_test(index_0_must_not_be_given_back),
     };

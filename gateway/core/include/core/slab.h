@@ -1,27 +1,37 @@
 /* Fixed-size records addressed by 32-bit index: no pointers across gaps, one
- * allocation per 1,024 records, stable addresses. Index 0 is never given. */
+ * allocation per 1,024 records, stable addresses. Index 0 is never given. Memory
+ * that was never given is not touched; when no record is left of very many, all
+ * but the first allocation goes back. */
 #ifndef CORE_SLAB_H
 #define CORE_SLAB_H
 
 #include "core/bytes.h"
 
-#define SL_SLAB_CHUNK 1024u
+#define SL_SLAB_SHIFT 10u
+#define SL_SLAB_CHUNK (1u << SL_SLAB_SHIFT)
+#define SL_SLAB_KEEPS 64u /* so many allocations stay, for a load that comes and goes */
 
 struct sl_slab {
     uint8_t **chunks;
     uint32_t n_chunks, used, free_head;
+    uint32_t made; /* records that were given or stand in the free list, and index 0: what is not below is nobody's */
     uint32_t item_size;
+    uint32_t shift; /* 1 << shift records per allocation */
 };
 
 /* item_size at least 4. */
 void sl_slab_init(struct sl_slab *s, size_t item_size);
+/* 1 << shift records per allocation, for large ones of which there are few. */
+void sl_slab_init_chunks(struct sl_slab *s, size_t item_size, uint32_t shift);
 void sl_slab_fini(struct sl_slab *s);
 /* Makes free records; only when there are none. */
 void sl_slab_grow(struct sl_slab *s);
+/* No record is left: gives memory back. */
+void sl_slab_shrink(struct sl_slab *s);
 
 static inline void *sl_slab_at(const struct sl_slab *s, uint32_t index)
 {
-    return s->chunks[index / SL_SLAB_CHUNK] + (size_t)(index % SL_SLAB_CHUNK) * s->item_size;
+    return s->chunks[index >> s->shift] + (size_t)(index & ((1u << s->shift) - 1)) * s->item_size;
 }
 
 /* A record whose bytes are whatever they were: the taker sets them all. */
@@ -40,10 +50,12 @@ SL_CHECK static inline uint32_t sl_slab_take(struct sl_slab *s)
  * ends the list, which is why index 0 is never given. */
 static inline void sl_slab_give(struct sl_slab *s, uint32_t index)
 {
-    SL_ASSERT(index > 0 && index / SL_SLAB_CHUNK < s->n_chunks && s->used > 0);
+    SL_ASSERT(index > 0 && index < s->made && s->used > 0);
     memcpy(sl_slab_at(s, index), &s->free_head, sizeof s->free_head);
     s->free_head = index;
     s->used--;
+    if (SL_UNLIKELY(s->used == 0 && s->n_chunks > SL_SLAB_KEEPS))
+        sl_slab_shrink(s);
 }
 
 /* Bytes of memory held. */
