@@ -78,6 +78,24 @@ void batch_free(struct batch *b)
     sl_free(b);
 }
 
+struct batch_fetch *batch_fetch_new(uint32_t queue, uint32_t max)
+{
+    struct batch_fetch *f = SL_NEW(struct batch_fetch);
+    f->queue = queue;
+    f->ids = sl_alloc(max * sizeof *f->ids);
+    f->entries = sl_alloc(max * sizeof *f->entries);
+    f->msgs = sl_calloc(max, sizeof *f->msgs);
+    return f;
+}
+
+void batch_fetch_free(struct batch_fetch *f)
+{
+    sl_free(f->ids);
+    sl_free(f->entries);
+    sl_free(f->msgs);
+    sl_free(f);
+}
+
 void batch_grow(struct batch *b)
 {
     SL_ASSERT(b->cap <= UINT32_MAX / 2);
@@ -217,7 +235,7 @@ static bool may_leave(const struct staying *s, const struct batch_op *op)
     case BATCH_RETAIN_DROP:
         return !s->takes_in && sl_idmap_get(&s->puts, key_of(op)) == NULL;
     case BATCH_DEDUP_DROP:
-        return sl_idmap_get(&s->puts, key_of(op)) == NULL;
+        return !op->bound && sl_idmap_get(&s->puts, key_of(op)) == NULL;
     case BATCH_SESSION_DROP:
         return sl_idmap_get(&s->of_sessions, op->id) == NULL;
     case BATCH_NONE:
@@ -464,7 +482,7 @@ struct batch_note *batch_schedule_encode(const struct batch_schedule *s)
     SL_ASSERT(s->name.n > 0 && s->name.n <= UINT8_MAX);
     struct batch_note *note = note_new(SCHEDULE_FIXED + s->name.n);
     uint8_t *p = sl_wr_u8(note->bytes, SCHEDULE_VERSION);
-    p = sl_wr_u8(p, 0);
+    p = sl_wr_u8(p, s->mark);
     p = sl_wr_u16le(p, (uint16_t)s->name.n);
     p = sl_wr_u64le(p, s->done_ms);
     (void)sl_wr_bytes(p, s->name);
@@ -475,11 +493,18 @@ int batch_schedule_decode(struct sl_bytes record, struct batch_schedule *out)
 {
     struct sl_reader r = sl_reader_of(record);
     uint8_t version = sl_rd_u8(&r);
-    (void)sl_rd_u8(&r);
+    out->mark = sl_rd_u8(&r);
     size_t n = sl_rd_u16le(&r);
     out->done_ms = sl_rd_u64le(&r);
     out->name = sl_rd_bytes(&r, n);
     return !r.bad && version == SCHEDULE_VERSION && n > 0 && n <= UINT8_MAX ? SL_OK : SL_EFORMAT;
+}
+
+struct batch_note *batch_name_note(struct sl_bytes name)
+{
+    struct batch_note *note = note_new((uint32_t)name.n);
+    (void)sl_wr_bytes(note->bytes, name);
+    return note;
 }
 
 struct batch_note *batch_ids_encode(const uint32_t *ids, uint32_t n)

@@ -14,7 +14,7 @@ struct store_engine {
     /* Nothing to wait for, and messages are kept by reference: everything is
      * called on the loop's thread. */
     bool instant;
-    /* On failure nothing is left over. Sets st->impl and st->boot. */
+    /* On failure nothing is left over. Sets st->impl, st->boot and st->hash_key. */
     int (*open)(struct store *st, const struct store_config *cfg, struct sl_buf *why);
     void (*close)(struct store *st);
     int (*queue_number)(struct store *st, const char *name, uint32_t *number);
@@ -29,6 +29,7 @@ struct store {
     const struct store_engine *engine;
     void *impl;
     uint64_t boot;
+    struct sl_hash_key hash_key;
     atomic_bool failed; /* SL_EIO is latched */
 };
 
@@ -39,5 +40,7 @@ extern const struct store_engine store_memory_engine;
 int store_because(struct sl_buf *why, int err, const char *fmt, ...) SL_PRINTF(3, 4);
 bool store_is_instant(const struct store *st);
 uint64_t store_mono_us(void);
+/* SL_ESYS: the system has no random bytes. */
+SL_CHECK int store_draw_hash_key(struct sl_hash_key *out);
 
 #endif

@@ -5,9 +5,18 @@
 #define FLAG_EXPIRES_RELATIVE 1u
 #define FLAG_DUE_ABSOLUTE     2u
 #define FLAG_INSIDE           4u
+#define FLAG_ORDER            8u
+#define FLAG_JOB             16u
 #define AT_FLAGS 2u
 #define AT_RECORD_BYTES 8u
 #define PRIORITY_MAX 9u
+#define X(name, text) +1
+enum { CAUSES = 0 QUEUE_CAUSES(X) };
+#undef X
+/* Causes are stored by their numbers: new ones come behind. */
+_Static_assert(QUEUE_CAUSE_NONE == 0 && QUEUE_CAUSE_RETRY == 1 && QUEUE_CAUSE_REJECTED == 2 && QUEUE_CAUSE_TIMEOUT == 3 && QUEUE_CAUSE_EXIT == 4 &&
+                   QUEUE_CAUSE_SIGNAL == 5 && QUEUE_CAUSE_PROTOCOL == 6 && QUEUE_CAUSE_LOST == 7 && QUEUE_CAUSE_EXPIRED == 8 && QUEUE_CAUSE_WORKER_KILLED == 9,
+               "FORMAT.md has these numbers");
 
 /* The states on disk have numbers of their own, so that the queue's enum may change. */
 enum disk_state { DISK_READY, DISK_DELAYED, DISK_DEAD, DISK_NSTATES };
@@ -35,15 +44,20 @@ int store_entry_decode(struct sl_bytes value, struct store_entry *out)
         .priority = sl_rd_u8(&r),
         .expires_relative = (flags & FLAG_EXPIRES_RELATIVE) != 0,
         .due_absolute = (flags & FLAG_DUE_ABSOLUTE) != 0,
+        .has_job = (flags & FLAG_JOB) != 0,
     };
     e.attempts = sl_rd_u32le(&r);
     e.record_bytes = sl_rd_u32le(&r);
-    (void)sl_rd_u32le(&r);
+    e.cause = sl_rd_u8(&r);
+    (void)sl_rd_u8(&r);
+    (void)sl_rd_u16le(&r);
     e.due_ms = sl_rd_u64le(&r);
     e.expires_at = sl_rd_u64le(&r);
     if (r.bad || version != ENTRY_VERSION || state >= DISK_NSTATES || e.priority > PRIORITY_MAX)
         return SL_EFORMAT;
     e.state = k_states[state];
+    if ((flags & FLAG_ORDER) != 0)
+        e.order_key = sl_rd_u64le(&r);
     if ((flags & FLAG_INSIDE) != 0)
         e.record = sl_rd_bytes(&r, e.record_bytes);
     if (r.bad || e.record.n > STORE_ENTRY_INSIDE_MAX)
@@ -53,15 +67,22 @@ int store_entry_decode(struct sl_bytes value, struct store_entry *out)
     return SL_OK;
 }
 
+/* Where the record or the history begins, of a value that has its fixed part. */
+static size_t head_bytes(struct sl_bytes value)
+{
+    return STORE_ENTRY_FIXED + ((value.p[AT_FLAGS] & FLAG_ORDER) != 0 ? STORE_ENTRY_ORDER : 0);
+}
+
 struct sl_bytes store_entry_inside(struct sl_bytes value)
 {
     if (value.n < STORE_ENTRY_FIXED || (value.p[AT_FLAGS] & FLAG_INSIDE) == 0)
         return SL_BYTES_NONE;
     struct sl_reader r = sl_reader_of(sl_bytes_of(value.p + AT_RECORD_BYTES, 4));
     uint32_t n = sl_rd_u32le(&r);
-    if (n > value.n - STORE_ENTRY_FIXED || n > STORE_ENTRY_INSIDE_MAX)
+    size_t head = head_bytes(value);
+    if (head > value.n || n > value.n - head || n > STORE_ENTRY_INSIDE_MAX)
         return SL_BYTES_NONE;
-    return sl_bytes_of(value.p + STORE_ENTRY_FIXED, n);
+    return sl_bytes_of(value.p + head, n);
 }
 
 int store_entry_tell(struct sl_bytes value, struct sl_buf *out)
@@ -69,21 +90,22 @@ int store_entry_tell(struct sl_bytes value, struct sl_buf *out)
     struct sl_bytes record = store_entry_inside(value);
     if (record.n == 0)
         return sl_buf_append_bytes(out, value);
-    uint8_t fixed[STORE_ENTRY_FIXED];
-    memcpy(fixed, value.p, sizeof fixed);
-    fixed[AT_FLAGS] &= (uint8_t)~FLAG_INSIDE;
-    int err = sl_buf_append(out, fixed, sizeof fixed);
-    size_t skipped = STORE_ENTRY_FIXED + record.n;
+    uint8_t head[STORE_ENTRY_FIXED + STORE_ENTRY_ORDER];
+    size_t n = head_bytes(value);
+    memcpy(head, value.p, n);
+    head[AT_FLAGS] &= (uint8_t)~FLAG_INSIDE;
+    int err = sl_buf_append(out, head, n);
+    size_t skipped = n + record.n;
     return err != SL_OK ? err : sl_buf_append(out, value.p + skipped, value.n - skipped);
 }
 
 static uint8_t flags_of(const struct store_entry *e)
 {
     return (uint8_t)((e->expires_relative ? FLAG_EXPIRES_RELATIVE : 0) | (e->due_absolute ? FLAG_DUE_ABSOLUTE : 0) |
-                     (e->record.n > 0 ? FLAG_INSIDE : 0));
+                     (e->record.n > 0 ? FLAG_INSIDE : 0) | (e->order_key != 0 ? FLAG_ORDER : 0) | (e->has_job ? FLAG_JOB : 0));
 }
 
-/* The fixed part and the record; returns where the history begins. */
+/* The fixed part, the order key and the record; returns where the history begins. */
 static uint8_t *put_fixed(uint8_t *p, const struct store_entry *e)
 {
     p = sl_wr_u8(p, ENTRY_VERSION);
@@ -92,15 +114,19 @@ static uint8_t *put_fixed(uint8_t *p, const struct store_entry *e)
     p = sl_wr_u8(p, e->priority);
     p = sl_wr_u32le(p, e->attempts);
     p = sl_wr_u32le(p, e->record_bytes);
-    p = sl_wr_u32le(p, 0);
+    p = sl_wr_u8(p, e->cause);
+    p = sl_wr_u8(p, 0);
+    p = sl_wr_u16le(p, 0);
     p = sl_wr_u64le(p, e->due_ms);
     p = sl_wr_u64le(p, e->expires_at);
+    if (e->order_key != 0)
+        p = sl_wr_u64le(p, e->order_key);
     return sl_wr_bytes(p, e->record);
 }
 
 size_t store_entry_bytes(const struct batch_op *op, bool inside)
 {
-    return STORE_ENTRY_FIXED + (inside ? op->msg->record_bytes : 0);
+    return STORE_ENTRY_FIXED + (op->order_key != 0 ? STORE_ENTRY_ORDER : 0) + (inside ? op->msg->record_bytes : 0);
 }
 
 void store_entry_encode(const struct batch_op *op, bool inside, uint8_t *out)
@@ -111,11 +137,13 @@ void store_entry_encode(const struct batch_op *op, bool inside, uint8_t *out)
         .state = (enum queue_state)op->state,
         .priority = priority > PRIORITY_MAX ? PRIORITY_MAX : priority,
         .expires_relative = (message_flags(m) & MESSAGE_EXPIRES_RELATIVE) != 0,
+        .has_job = sl_ld_u16le(m->record + MESSAGE_AT_JOB_ID) != 0,
         .due_absolute = message_deliver_at(m) != 0 && (message_flags(m) & MESSAGE_DELIVER_RELATIVE) == 0,
         .attempts = op->attempts,
         .record_bytes = m->record_bytes,
         .due_ms = op->due_ms,
         .expires_at = message_expires_at(m),
+        .order_key = op->order_key,
         .record = inside ? message_record(m) : SL_BYTES_NONE,
     };
     put_fixed(out, &e);
@@ -171,6 +199,7 @@ int store_entry_update(struct sl_bytes old, const struct batch_op *op, uint8_t o
     e.state = (enum queue_state)op->state;
     e.attempts = op->attempts;
     e.due_ms = op->due_ms;
+    e.cause = op->state == QUEUE_DEAD ? op->cause : QUEUE_CAUSE_NONE;
     struct failures all = { .n = 0 };
     failures_read(&all, e.history);
     if (op->note != NULL)
@@ -179,6 +208,25 @@ int store_entry_update(struct sl_bytes old, const struct batch_op *op, uint8_t o
     p = put_failures(p, &all);
     *n = (size_t)(p - out);
     return SL_OK;
+}
+
+struct sl_bytes store_entry_job(struct sl_bytes record)
+{
+    if (record.n < MESSAGE_RECORD_FIXED || sl_ld_u16le(record.p + MESSAGE_AT_JOB_ID) == 0 || !message_record_valid(record))
+        return SL_BYTES_NONE;
+    struct message_parts parts;
+    message_view(record, &parts);
+    return parts.job_id;
+}
+
+static enum queue_cause cause_of(const struct store_entry *e)
+{
+    uint8_t cause = e->cause;
+    size_t pos = 0;
+    struct batch_failure f;
+    while (e->cause == QUEUE_CAUSE_NONE && batch_failure_next(e->history, &pos, &f) == SL_OK)
+        cause = (uint8_t)f.cause;
+    return cause < CAUSES ? (enum queue_cause)cause : QUEUE_CAUSE_NONE;
 }
 
 void store_entry_restore(const struct store_entry *e, uint64_t id, struct queue_restored *out)
@@ -193,5 +241,8 @@ void store_entry_restore(const struct store_entry *e, uint64_t id, struct queue_
         .due_absolute = e->due_absolute,
         .expires_at = e->expires_at,
         .expires_relative = e->expires_relative,
+        .order_key = e->order_key,
+        .cause = e->state == QUEUE_DEAD ? cause_of(e) : QUEUE_CAUSE_NONE,
+        .job_id = e->has_job ? store_entry_job(e->record) : SL_BYTES_NONE,
     };
 }

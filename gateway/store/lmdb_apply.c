@@ -138,6 +138,20 @@ int lmdb_delete_key(struct lmdb_writer *w, enum lmdb_tree tree, MDB_val key, boo
     return mdb_cursor_del(c, 0);
 }
 
+int lmdb_drop_key(struct lmdb_writer *w, enum lmdb_tree tree, MDB_val key)
+{
+    bool found = false;
+    return lmdb_delete_key(w, tree, key, &found);
+}
+
+int lmdb_put_note(struct lmdb_writer *w, enum lmdb_tree tree, MDB_val key, const struct batch_note *note)
+{
+    MDB_cursor *c = NULL;
+    int rc = lmdb_writer_cursor(w, tree, &c);
+    MDB_val value = { note->n, (void *)(uintptr_t)note->bytes };
+    return rc == 0 ? mdb_cursor_put(c, &key, &value, 0) : rc;
+}
+
 /* By way of a copy: writing to one tree may move the pages of another. */
 static int move_body_out(struct lmdb_writer *w, uint64_t id, struct sl_bytes record)
 {
@@ -175,8 +189,7 @@ static int write_body_drop(struct lmdb_writer *w, const struct batch_op *op)
     if (left)
         return 0;
     uint64_t id = op->id;
-    bool found = false;
-    return lmdb_delete_key(w, TREE_BODIES, (MDB_val){ sizeof id, &id }, &found);
+    return lmdb_drop_key(w, TREE_BODIES, (MDB_val){ sizeof id, &id });
 }
 
 static int write_nothing(struct lmdb_writer *w, const struct batch_op *op)
@@ -205,11 +218,11 @@ static int (*const k_writers[])(struct lmdb_writer *w, const struct batch_op *op
     [BATCH_COPY_DROP] = lmdb_write_copy_drop,
     [BATCH_RETAIN] = lmdb_write_retain,
     [BATCH_RETAIN_DROP] = lmdb_write_retain_drop,
-    [BATCH_QUEUE] = write_nothing,
-    [BATCH_DEDUP] = write_nothing,
-    [BATCH_DEDUP_DROP] = write_nothing,
-    [BATCH_SCHEDULE] = write_nothing,
-    [BATCH_SCHEDULE_DROP] = write_nothing,
+    [BATCH_QUEUE] = lmdb_write_queue,
+    [BATCH_DEDUP] = lmdb_write_dedup,
+    [BATCH_DEDUP_DROP] = lmdb_write_dedup_drop,
+    [BATCH_SCHEDULE] = lmdb_write_schedule,
+    [BATCH_SCHEDULE_DROP] = lmdb_write_schedule_drop,
 };
 
 static int write_range(struct lmdb_writer *w, const struct batch *b, uint32_t from, uint32_t to)

@@ -37,6 +37,9 @@ const struct lmdb_tree_kind lmdb_trees[LMDB_NTREES] = {
     [TREE_WILLS] = { "wills", 0 },
     [TREE_COPIES] = { "copies", 0 },
     [TREE_RETAINED] = { "retained", 0 },
+    [TREE_QUEUE_RECORDS] = { "queue_records", 0 },
+    [TREE_SCHEDULES] = { "schedules", 0 },
+    [TREE_DEDUP] = { "dedup", 0 },
 };
 
 int lmdb_error(int rc, const char *doing)

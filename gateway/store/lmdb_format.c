@@ -133,6 +133,26 @@ static int find_trees(struct lmdb_store *l, MDB_txn *txn, size_t from, size_t to
     return SL_OK;
 }
 
+/* Each major has the trees of those before it. */
+static size_t trees_of(uint32_t major)
+{
+    if (major < 3)
+        return TREE_SUBSCRIPTIONS;
+    return major < 4 ? TREE_QUEUE_RECORDS : LMDB_NTREES;
+}
+
+static int read_hash_key(struct lmdb_store *l, MDB_txn *txn, struct sl_buf *why)
+{
+    MDB_val key = { 4, "hash" }, value;
+    int rc = mdb_get(txn, l->tree[TREE_META], &key, &value);
+    if (rc != 0 || value.mv_size != 16)
+        return store_because(why, SL_EFORMAT, "the store is damaged: it has no hash key");
+    struct sl_reader r = sl_reader_of(lmdb_bytes(value));
+    l->front->hash_key.k0 = sl_rd_u64le(&r);
+    l->front->hash_key.k1 = sl_rd_u64le(&r);
+    return SL_OK;
+}
+
 static int check_number(struct lmdb_store *l, MDB_txn *txn, struct sl_buf *why)
 {
     MDB_val key = { 6, "format" }, value;
@@ -158,11 +178,13 @@ int lmdb_format_check(struct lmdb_store *l, struct sl_buf *why)
     int rc = mdb_txn_begin(l->env, NULL, MDB_RDONLY, &txn);
     if (rc != 0)
         return store_because(why, lmdb_error(rc, "begin"), "cannot read the store: %s", mdb_strerror(rc));
-    int err = find_trees(l, txn, 0, LMDB_NTREES_2, why);
+    int err = find_trees(l, txn, 0, trees_of(1), why);
     if (err == SL_OK)
         err = check_number(l, txn, why);
-    if (err == SL_OK && l->format_major >= LMDB_FORMAT_MAJOR) /* else lmdb_format_upgrade makes them */
-        err = find_trees(l, txn, LMDB_NTREES_2, LMDB_NTREES, why);
+    if (err == SL_OK) /* lmdb_format_upgrade makes the others */
+        err = find_trees(l, txn, trees_of(1), trees_of(l->format_major), why);
+    if (err == SL_OK && l->format_major >= LMDB_FORMAT_MAJOR)
+        err = read_hash_key(l, txn, why);
     if (err != SL_OK) {
         mdb_txn_abort(txn);
         return err;
@@ -184,6 +206,13 @@ static int put_number(struct lmdb_store *l, MDB_txn *txn)
     return put_meta(l, txn, "format", sl_bytes_of(format, sizeof format));
 }
 
+static int put_hash_key(struct lmdb_store *l, MDB_txn *txn, const struct sl_hash_key *key)
+{
+    uint8_t raw[16];
+    sl_wr_u64le(sl_wr_u64le(raw, key->k0), key->k1);
+    return put_meta(l, txn, "hash", sl_bytes_of(raw, sizeof raw));
+}
+
 static int make_trees(struct lmdb_store *l, MDB_txn *txn, size_t from)
 {
     int rc = 0;
@@ -196,7 +225,9 @@ int lmdb_format_upgrade(struct lmdb_store *l, MDB_txn *txn)
 {
     if (l->format_major >= LMDB_FORMAT_MAJOR)
         return 0;
-    int rc = make_trees(l, txn, LMDB_NTREES_2);
+    int rc = make_trees(l, txn, trees_of(l->format_major));
+    if (rc == 0)
+        rc = store_draw_hash_key(&l->front->hash_key) == SL_OK ? put_hash_key(l, txn, &l->front->hash_key) : EIO;
     if (rc != 0)
         return rc;
     sl_log(SL_INFO, "store_upgraded", "from=%" PRIu32 ".%" PRIu32 " to=%u.%u", l->format_major, l->format_minor, LMDB_FORMAT_MAJOR,
@@ -214,6 +245,7 @@ int lmdb_format_create(struct lmdb_store *l, const char *node)
         return lmdb_error(rc, "begin");
     rc = make_trees(l, txn, 0);
     uint8_t boot[8];
+    struct sl_hash_key hash;
     sl_wr_u64le(boot, 0);
     if (rc == 0)
         rc = put_number(l, txn);
@@ -221,6 +253,8 @@ int lmdb_format_create(struct lmdb_store *l, const char *node)
         rc = put_meta(l, txn, "boot", sl_bytes_of(boot, sizeof boot));
     if (rc == 0)
         rc = put_meta(l, txn, "node", sl_str(node == NULL ? "" : node));
+    if (rc == 0)
+        rc = store_draw_hash_key(&hash) == SL_OK ? put_hash_key(l, txn, &hash) : EIO;
     if (rc != 0) {
         mdb_txn_abort(txn);
         return lmdb_error(rc, "create the store");

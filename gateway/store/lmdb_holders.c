@@ -109,7 +109,7 @@ static void step_past(const struct lmdb_loading *s, struct steps *t, uint64_t id
 static int must_stand_inside(struct lmdb_loading *s, uint64_t id, const char *holder)
 {
     struct sl_bytes record;
-    if (lmdb_find_inside(s->entries, id, &record, NULL) == 0)
+    if (lmdb_find_inside(s->holders, id, &record, NULL) == 0)
         return SL_OK;
     return store_because(s->why, SL_EFORMAT, "the store is damaged: message %016" PRIx64 " has %s but no body", id, holder);
 }

@@ -7,12 +7,14 @@
 #include "lmdb_store.h"
 
 #include <inttypes.h>
+#include <sys/mman.h>
 
 #include "core/alloc.h"
 #include "store/copy.h"
 
 #define PROGRESS_EVERY_US 1000000u
 #define PROGRESS_EVERY 4096u
+#define LET_GO_EVERY 65536u
 
 typedef int (*visit_fn)(struct lmdb_loading *s, struct sl_bytes key, struct sl_bytes value);
 
@@ -28,6 +30,43 @@ static void tell_progress(struct lmdb_loading *s)
     s->loader->progress(s->loader->arg, s->done, s->total);
 }
 
+/* ---- reading what is larger than memory ---- */
+
+/* Where the file is mapped, which LMDB does not tell: each of its pages begins with its number. */
+static int find_map(struct lmdb_loading *s)
+{
+    MDB_val key, value;
+    int rc = mdb_cursor_get(s->holders, &key, &value, MDB_FIRST);
+    if (rc != 0)
+        return rc == MDB_NOTFOUND ? SL_OK : lmdb_error(rc, "read the entries");
+    MDB_envinfo info;
+    uint64_t page_bytes = s->l->page_bytes, number;
+    uint8_t *page = (uint8_t *)((uintptr_t)key.mv_data & ~(uintptr_t)(page_bytes - 1));
+    memcpy(&number, page, sizeof number);
+    if (mdb_env_info(s->l->env, &info) != 0 || number > info.me_last_pgno || info.me_last_pgno >= info.me_mapsize / page_bytes)
+        return SL_OK;
+    s->map = page - number * page_bytes;
+    s->map_bytes = (info.me_last_pgno + 1) * page_bytes;
+    return SL_OK;
+}
+
+/* What was read stays in the system's cache, but not in this process: a deep store is
+ * much larger than what the gateway may take. Views stay good: they are read again. */
+static void let_go(const struct lmdb_loading *s)
+{
+    if (s->map != NULL)
+        (void)madvise(s->map, s->map_bytes, MADV_DONTNEED);
+}
+
+/* LMDB fills a page from its end: the records that come next stand in front of this
+ * one, and are mostly as long. Waiting for memory is most of what a start costs. */
+static void prefetch_next(MDB_val key, MDB_val value)
+{
+    const uint8_t *ahead = (const uint8_t *)value.mv_data - 2 * (key.mv_size + value.mv_size);
+    SL_PREFETCH(ahead);
+    SL_PREFETCH(ahead + STORE_ENTRY_FIXED);
+}
+
 static int walk(struct lmdb_loading *s, enum lmdb_tree tree, visit_fn visit)
 {
     MDB_cursor *c;
@@ -37,8 +76,11 @@ static int walk(struct lmdb_loading *s, enum lmdb_tree tree, visit_fn visit)
     MDB_val key, value;
     int err = SL_OK;
     while (err == SL_OK && (rc = mdb_cursor_get(c, &key, &value, MDB_NEXT)) == 0) {
+        prefetch_next(key, value);
         err = visit(s, lmdb_bytes(key), lmdb_bytes(value));
         tell_progress(s);
+        if (s->done % LET_GO_EVERY == 0)
+            let_go(s);
     }
     mdb_cursor_close(c);
     if (err == SL_OK && rc != MDB_NOTFOUND)
@@ -70,6 +112,43 @@ static int visit_queue(struct lmdb_loading *s, struct sl_bytes key, struct sl_by
     return s->loader->queue == NULL ? SL_OK : s->loader->queue(s->loader->arg, sl_rd_u32le(&r), name);
 }
 
+static int visit_queue_record(struct lmdb_loading *s, struct sl_bytes key, struct sl_bytes value)
+{
+    if (key.n != 4)
+        return wrong_key(s, "a queue record's", key);
+    return s->loader->queue_record == NULL ? SL_OK : s->loader->queue_record(s->loader->arg, read_u32be(key.p), value);
+}
+
+static int visit_schedule(struct lmdb_loading *s, struct sl_bytes key, struct sl_bytes value)
+{
+    struct batch_schedule b;
+    if (batch_schedule_decode(value, &b) != SL_OK || !sl_bytes_eq(b.name, key))
+        return store_because(s->why, SL_EFORMAT, "the store is damaged: a schedule's record is not readable");
+    return s->loader->schedule == NULL ? SL_OK : s->loader->schedule(s->loader->arg, value);
+}
+
+static int visit_dedup(struct lmdb_loading *s, struct sl_bytes key, struct sl_bytes value)
+{
+    if (key.n != LMDB_DEDUP_KEY)
+        return wrong_key(s, "a dedup key's", key);
+    uint64_t id = lmdb_read_u64be(key.p);
+    if (value.n < LMDB_DEDUP_VALUE)
+        return store_because(s->why, SL_EFORMAT, "the store is damaged: the dedup key of %016" PRIx64 " is not readable", id);
+    if (s->loader->dedup == NULL)
+        return SL_OK;
+    return s->loader->dedup(s->loader->arg, read_u32be(key.p + 8), id, sl_ld_u64le(value.p), value.p + 8);
+}
+
+/* Its record stands apart. That it is missing is found when the bodies are counted. */
+static int find_job(struct lmdb_loading *s, struct queue_restored *r)
+{
+    struct sl_bytes record;
+    int rc = lmdb_find_record(s->l, s->holders, r->id, &record, NULL);
+    if (rc == 0)
+        r->job_id = store_entry_job(record);
+    return rc == MDB_NOTFOUND ? SL_OK : lmdb_error(rc, "read a body");
+}
+
 static int visit_entry(struct lmdb_loading *s, struct sl_bytes key, struct sl_bytes value)
 {
     if (key.n != LMDB_ENTRY_KEY)
@@ -85,7 +164,8 @@ static int visit_entry(struct lmdb_loading *s, struct sl_bytes key, struct sl_by
     s->inside += e.record.n > 0;
     struct queue_restored restored;
     store_entry_restore(&e, id, &restored);
-    return s->loader->entry == NULL ? SL_OK : s->loader->entry(s->loader->arg, queue, &restored);
+    int err = e.has_job && e.record.n == 0 ? find_job(s, &restored) : SL_OK;
+    return err != SL_OK || s->loader->entry == NULL ? err : s->loader->entry(s->loader->arg, queue, &restored);
 }
 
 /* ---- sessions ---- */
@@ -156,7 +236,7 @@ static int next_message(struct lmdb_loading *s, uint64_t id)
     struct sl_bytes record;
     forget_message(s);
     s->last_id = id;
-    int rc = lmdb_find_record(s->l, s->entries, id, &record, &s->msg_entries);
+    int rc = lmdb_find_record(s->l, s->holders, id, &record, &s->msg_entries);
     if (rc == MDB_NOTFOUND)
         return store_because(s->why, SL_EFORMAT, "the store is damaged: message %016" PRIx64 " has a copy but no body", id);
     if (rc != 0)
@@ -225,22 +305,25 @@ static int count_total(struct lmdb_loading *s)
 static int walk_all(struct lmdb_loading *s)
 {
     static const struct { enum lmdb_tree tree; visit_fn visit; } first[] = {
-        { TREE_QUEUES, visit_queue }, { TREE_ENTRIES, visit_entry }, { TREE_SESSIONS, visit_session },
+        { TREE_QUEUES, visit_queue }, { TREE_QUEUE_RECORDS, visit_queue_record }, { TREE_SCHEDULES, visit_schedule },
+        { TREE_ENTRIES, visit_entry }, { TREE_DEDUP, visit_dedup }, { TREE_SESSIONS, visit_session },
         { TREE_QOS2, visit_qos2 }, { TREE_SUBSCRIPTIONS, visit_subscription }, { TREE_WILLS, visit_will },
     };
     int err = count_total(s);
+    if (err == SL_OK)
+        err = lmdb_error(mdb_cursor_open(s->txn, s->l->tree[TREE_ENTRIES], &s->holders), "open a cursor");
+    if (err == SL_OK)
+        err = find_map(s);
     for (size_t i = 0; i < SL_COUNT(first) && err == SL_OK; i++)
         err = walk(s, first[i].tree, first[i].visit);
-    if (err == SL_OK)
-        err = lmdb_error(mdb_cursor_open(s->txn, s->l->tree[TREE_ENTRIES], &s->entries), "open a cursor");
     if (err == SL_OK)
         err = walk_copies(s);
     if (err == SL_OK)
         err = lmdb_check_holders(s);
     if (err == SL_OK)
         err = walk(s, TREE_RETAINED, visit_retained);
-    if (s->entries != NULL)
-        mdb_cursor_close(s->entries);
+    if (s->holders != NULL)
+        mdb_cursor_close(s->holders);
     return err;
 }
 
@@ -251,6 +334,7 @@ int lmdb_load(struct store *st, const struct store_loader *loader, struct sl_buf
     if (rc != 0)
         return store_because(why, lmdb_error(rc, "begin"), "cannot read the store: %s", mdb_strerror(rc));
     int err = walk_all(&s);
+    let_go(&s);
     mdb_txn_abort(s.txn);
     if (err == SL_OK)
         err = lmdb_leftovers_drop(s.l, &s.leftovers);

@@ -106,6 +106,8 @@ int lmdb_info(struct store *st, struct store_info *out)
         [TREE_SUBSCRIPTIONS] = &info.subscriptions,
         [TREE_COPIES] = &info.copies,
         [TREE_RETAINED] = &info.retained,
+        [TREE_SCHEDULES] = &info.schedules,
+        [TREE_DEDUP] = &info.dedup_keys,
     };
     for (size_t i = 0; i < LMDB_NTREES && err == SL_OK; i++)
         err = counts[i] == NULL ? SL_OK : count_of(l, txn, (enum lmdb_tree)i, counts[i]);

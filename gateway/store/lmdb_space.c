@@ -9,7 +9,9 @@
  *     allocated bytes of the file - pages in use by any tree
  *
  * which counts free pages inside the file too, so that a queue that was
- * drained on a full disk takes in again. Where the file system cannot
+ * drained on a full disk takes in again. Once it was refused, intake needs an
+ * eighth of the reserve more (and an eighth of the least free disk), so that it
+ * does not go on and off for each message that is settled. Where the file system cannot
  * preallocate, the disk's free space must hold the reserve instead. */
 #include "lmdb_store.h"
 
@@ -24,6 +26,7 @@
 #include "store/copy.h"
 
 #define GROW_BYTES ((uint64_t)64 * 1024 * 1024)
+#define BACK_SHARE 8u
 #define LOOK_EVERY_US 1000000u
 #define LOOK_EVERY_BYTES ((uint64_t)16 * 1024 * 1024)
 /* Pages that every transaction may copy besides its leaves: branches, roots, the free list. */
@@ -127,7 +130,7 @@ void lmdb_space_keep(struct lmdb_store *l, const uint64_t pages[LMDB_NTREES])
 
 bool lmdb_space_takes_in(const struct batch_op *op)
 {
-    return op->kind == BATCH_BODY || op->kind == BATCH_RETAIN || op->kind == BATCH_WILL || op->kind == BATCH_SUBSCRIPTION;
+    return op->kind == BATCH_BODY || op->kind == BATCH_RETAIN || op->kind == BATCH_WILL || op->kind == BATCH_SUBSCRIPTION || op->kind == BATCH_DEDUP;
 }
 
 static bool takes_in(const struct batch *b)
@@ -145,22 +148,30 @@ static uint64_t touched_by_record(const struct lmdb_store *l, const struct messa
     return m->record_bytes + (m->record_bytes > l->page_bytes / 4 ? l->page_bytes : 64);
 }
 
+static uint64_t note_bytes(const struct batch_op *op)
+{
+    return op->note == NULL ? 0 : op->note->n;
+}
+
 /* `entering`: the message whose body came last. */
 static uint64_t touched_by(const struct lmdb_store *l, const struct batch_op *op, uint64_t entering)
 {
-    uint64_t note = op->note == NULL ? 0 : op->note->n;
     switch ((enum batch_kind)op->kind) {
     case BATCH_BODY:
     case BATCH_RETAIN:
         return touched_by_record(l, op->msg);
     case BATCH_ENTRY:
-        return (uint64_t)4 * STORE_ENTRY_FIXED;
+        return (uint64_t)4 * (STORE_ENTRY_FIXED + STORE_ENTRY_ORDER);
+    case BATCH_DEDUP:
+        return (uint64_t)4 * (LMDB_DEDUP_KEY + LMDB_DEDUP_VALUE);
     case BATCH_COPY: /* a new one stands at the end beside its siblings, or there is one to be replaced */
-        return op->id == entering ? 4 * (LMDB_COPY_KEY + STORE_COPY_FIXED + note) : note + l->page_bytes;
+        return op->id == entering ? 4 * (LMDB_COPY_KEY + STORE_COPY_FIXED + note_bytes(op)) : note_bytes(op) + l->page_bytes;
     case BATCH_SESSION:
     case BATCH_SUBSCRIPTION:
     case BATCH_WILL:
-        return note + (uint64_t)2 * l->page_bytes;
+    case BATCH_QUEUE:
+    case BATCH_SCHEDULE:
+        return note_bytes(op) + (uint64_t)2 * l->page_bytes;
     case BATCH_NONE:
         return 0;
     case BATCH_UPDATE:
@@ -173,10 +184,7 @@ static uint64_t touched_by(const struct lmdb_store *l, const struct batch_op *op
     case BATCH_WILL_DROP:
     case BATCH_COPY_DROP:
     case BATCH_RETAIN_DROP:
-    case BATCH_QUEUE:
-    case BATCH_DEDUP:
     case BATCH_DEDUP_DROP:
-    case BATCH_SCHEDULE:
     case BATCH_SCHEDULE_DROP:
         break;
     }
@@ -241,10 +249,18 @@ static bool disk_is_low(struct lmdb_store *l, uint64_t bytes)
     if (s->looked_us != 0 && !s->disk_low && now_us - s->looked_us < LOOK_EVERY_US && s->taken_bytes < LOOK_EVERY_BYTES)
         return false;
     uint64_t needed = s->min_free_disk_bytes + (s->sparse ? s->reserve_bytes + 3 * bytes : 0);
+    needed += s->disk_low ? s->min_free_disk_bytes / BACK_SHARE : 0;
     s->looked_us = now_us;
     s->taken_bytes = 0;
     s->disk_low = needed > 0 && lmdb_space_disk_free(l) < needed;
     return s->disk_low;
+}
+
+/* What must be free beyond that before intake goes on; nothing for a batch that would never find it. */
+static uint64_t needed_to_return(const struct lmdb_space *s, uint64_t bytes)
+{
+    uint64_t more = s->reserve_bytes / BACK_SHARE;
+    return s->refused && s->reserve_bytes + 3 * bytes + 2 * more <= s->map_bytes ? more : 0;
 }
 
 int lmdb_space_admit(struct lmdb_store *l, MDB_txn *txn, const struct batch *b)
@@ -255,11 +271,12 @@ int lmdb_space_admit(struct lmdb_store *l, MDB_txn *txn, const struct batch *b)
     int err = used_before(l, txn, &used);
     if (err != SL_OK)
         return err;
-    uint64_t least = used + l->space.reserve_bytes + 3 * bytes;
+    uint64_t least = used + l->space.reserve_bytes + 3 * bytes + needed_to_return(&l->space, bytes);
     if (least > l->space.file_bytes)
         err = grow(l, least);
     if (err == SL_OK && disk_is_low(l, bytes))
         err = SL_ENOSPC;
+    l->space.refused = err == SL_ENOSPC;
     return err;
 }
 

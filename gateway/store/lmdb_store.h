@@ -5,6 +5,7 @@
  *   lmdb_space.c   the reserve: what may still be taken in
  *   lmdb_apply.c   one batch, one transaction; messages and entries
  *   lmdb_subscribers.c  the records of sessions, their copies, retained messages
+ *   lmdb_queues.c  what queues and schedules keep beside messages: dedup keys, their own records
  *   lmdb_load.c    a start: everything is told
  *   lmdb_holders.c a start: each body has a holder, each holder its body
  *   lmdb_read.c    fetch, history, figures */
@@ -17,21 +18,23 @@
 #include "engine.h"
 #include "store/entry.h"
 
-#define LMDB_FORMAT_MAJOR 3u
+#define LMDB_FORMAT_MAJOR 4u
 #define LMDB_FORMAT_MINOR 0u
 
 #define LMDB_ENTRY_KEY 12u /* id, queue; big-endian, so that keys ascend with ids */
 #define LMDB_QOS2_KEY 10u  /* session number, packet id; big-endian */
 #define LMDB_SUBSCRIPTION_KEY 12u /* session number, number; big-endian */
 #define LMDB_COPY_KEY 16u  /* id, session number; big-endian */
-#define LMDB_KEY_MAX 16u   /* of all but queues' names */
+#define LMDB_DEDUP_KEY 12u  /* id, queue; big-endian: what comes is appended, what leaves is at the front */
+#define LMDB_DEDUP_VALUE (8u + BATCH_DEDUP_KEY)
+#define LMDB_KEY_MAX 16u   /* of all but the names of queues and schedules */
 
 enum lmdb_tree {
     TREE_META, TREE_QUEUES, TREE_BODIES, TREE_ENTRIES, TREE_SESSIONS, TREE_QOS2,
     TREE_SUBSCRIPTIONS, TREE_WILLS, TREE_COPIES, TREE_RETAINED, /* since format 3 */
+    TREE_QUEUE_RECORDS, TREE_SCHEDULES, TREE_DEDUP, /* since format 4 */
     LMDB_NTREES
 };
-#define LMDB_NTREES_2 TREE_SUBSCRIPTIONS /* that the formats before 3 have */
 
 /* How a tree is opened; the table is in lmdb_engine.c. */
 struct lmdb_tree_kind {
@@ -51,6 +54,7 @@ struct lmdb_space {
     uint64_t looked_us;      /* when the disk's free space was last asked for */
     uint64_t taken_bytes;    /* taken in since then */
     bool disk_low;
+    bool refused;            /* the latest batch that takes in: the next needs more than room for itself */
     bool was_short;          /* at the latest failure */
     bool counted;            /* tree_pages are those of the latest transaction */
     uint64_t tree_pages[LMDB_NTREES];
@@ -79,7 +83,7 @@ SL_CHECK int lmdb_format_look(const char *path, struct sl_buf *why);
 /* Finds the trees and checks the format's number in an open environment. */
 SL_CHECK int lmdb_format_check(struct lmdb_store *l, struct sl_buf *why);
 /* Counts an older major up and makes the trees that it lacks, in the transaction that
- * counts the boot number: an LMDB code. Not one record changes, so that there is nothing to undo. */
+ * counts the boot number, and draws the hash key: an LMDB code. Not one record changes, so that there is nothing to undo. */
 SL_CHECK int lmdb_format_upgrade(struct lmdb_store *l, MDB_txn *txn);
 /* Creates trees, format and boot number 0 in an empty environment. */
 SL_CHECK int lmdb_format_create(struct lmdb_store *l, const char *node);
@@ -127,6 +131,9 @@ SL_CHECK int lmdb_writer_cursor(struct lmdb_writer *w, enum lmdb_tree tree, MDB_
 /* Appends when the key is the greatest, else puts. */
 SL_CHECK int lmdb_put_last(MDB_cursor *c, MDB_val *key, MDB_val *value, unsigned flags);
 SL_CHECK int lmdb_delete_key(struct lmdb_writer *w, enum lmdb_tree tree, MDB_val key, bool *found);
+SL_CHECK int lmdb_put_note(struct lmdb_writer *w, enum lmdb_tree tree, MDB_val key, const struct batch_note *note);
+/* What is not there is no error. */
+SL_CHECK int lmdb_drop_key(struct lmdb_writer *w, enum lmdb_tree tree, MDB_val key);
 
 /* lmdb_subscribers.c */
 SL_CHECK int lmdb_write_session(struct lmdb_writer *w, const struct batch_op *op);
@@ -141,6 +148,13 @@ SL_CHECK int lmdb_write_copy(struct lmdb_writer *w, const struct batch_op *op);
 SL_CHECK int lmdb_write_copy_drop(struct lmdb_writer *w, const struct batch_op *op);
 SL_CHECK int lmdb_write_retain(struct lmdb_writer *w, const struct batch_op *op);
 SL_CHECK int lmdb_write_retain_drop(struct lmdb_writer *w, const struct batch_op *op);
+
+/* lmdb_queues.c */
+SL_CHECK int lmdb_write_queue(struct lmdb_writer *w, const struct batch_op *op);
+SL_CHECK int lmdb_write_dedup(struct lmdb_writer *w, const struct batch_op *op);
+SL_CHECK int lmdb_write_dedup_drop(struct lmdb_writer *w, const struct batch_op *op);
+SL_CHECK int lmdb_write_schedule(struct lmdb_writer *w, const struct batch_op *op);
+SL_CHECK int lmdb_write_schedule_drop(struct lmdb_writer *w, const struct batch_op *op);
 
 /* lmdb_load.c */
 SL_CHECK int lmdb_load(struct store *st, const struct store_loader *loader, struct sl_buf *why);
@@ -168,7 +182,9 @@ struct lmdb_loading {
     uint64_t ids;     /* different ids among the entries, then also among the copies */
     uint64_t inside;  /* … of messages whose body stands inside an entry */
     struct sl_idmap sessions; /* numbers of those that are there */
-    MDB_cursor *entries;      /* while copies are read */
+    uint8_t *map;             /* where the file is, when it is known */
+    size_t map_bytes;         /* as far as there are pages */
+    MDB_cursor *holders;      /* of entries: where a body stands that is looked for */
     struct message *msg;      /* of the copies that are being read */
     uint32_t msg_entries;     /* how many entries it has */
     struct lmdb_leftovers leftovers;

@@ -24,31 +24,13 @@ static void copy_key(uint8_t out[LMDB_COPY_KEY], const struct batch_op *op)
     sl_wr_u64be(sl_wr_u64be(out, op->id), op->session);
 }
 
-static int put(struct lmdb_writer *w, enum lmdb_tree tree, MDB_val key, MDB_val value)
-{
-    MDB_cursor *c = NULL;
-    int rc = lmdb_writer_cursor(w, tree, &c);
-    return rc == 0 ? mdb_cursor_put(c, &key, &value, 0) : rc;
-}
-
-static int put_note(struct lmdb_writer *w, enum lmdb_tree tree, MDB_val key, const struct batch_note *note)
-{
-    return put(w, tree, key, (MDB_val){ note->n, (void *)(uintptr_t)note->bytes });
-}
-
-static int drop_key(struct lmdb_writer *w, enum lmdb_tree tree, MDB_val key)
-{
-    bool found = false;
-    return lmdb_delete_key(w, tree, key, &found);
-}
-
 /* ---- sessions ---- */
 
 int lmdb_write_session(struct lmdb_writer *w, const struct batch_op *op)
 {
     uint8_t place[8];
     u64_key(place, op);
-    return put_note(w, TREE_SESSIONS, (MDB_val){ sizeof place, place }, op->note);
+    return lmdb_put_note(w, TREE_SESSIONS, (MDB_val){ sizeof place, place }, op->note);
 }
 
 /* All keys of `key_bytes` bytes that begin with the session's number. */
@@ -73,9 +55,9 @@ int lmdb_write_session_drop(struct lmdb_writer *w, const struct batch_op *op)
 {
     uint8_t place[8];
     u64_key(place, op);
-    int rc = drop_key(w, TREE_SESSIONS, (MDB_val){ sizeof place, place });
+    int rc = lmdb_drop_key(w, TREE_SESSIONS, (MDB_val){ sizeof place, place });
     if (rc == 0)
-        rc = drop_key(w, TREE_WILLS, (MDB_val){ sizeof place, place });
+        rc = lmdb_drop_key(w, TREE_WILLS, (MDB_val){ sizeof place, place });
     if (rc == 0)
         rc = drop_all_of(w, TREE_QOS2, LMDB_QOS2_KEY, op);
     return rc == 0 ? drop_all_of(w, TREE_SUBSCRIPTIONS, LMDB_SUBSCRIPTION_KEY, op) : rc;
@@ -85,42 +67,45 @@ int lmdb_write_qos2_add(struct lmdb_writer *w, const struct batch_op *op)
 {
     uint8_t place[LMDB_QOS2_KEY];
     qos2_key(place, op);
-    return put(w, TREE_QOS2, (MDB_val){ sizeof place, place }, (MDB_val){ 0, place });
+    MDB_cursor *c = NULL;
+    int rc = lmdb_writer_cursor(w, TREE_QOS2, &c);
+    MDB_val key = { sizeof place, place }, nothing = { 0, place };
+    return rc == 0 ? mdb_cursor_put(c, &key, &nothing, 0) : rc;
 }
 
 int lmdb_write_qos2_drop(struct lmdb_writer *w, const struct batch_op *op)
 {
     uint8_t place[LMDB_QOS2_KEY];
     qos2_key(place, op);
-    return drop_key(w, TREE_QOS2, (MDB_val){ sizeof place, place });
+    return lmdb_drop_key(w, TREE_QOS2, (MDB_val){ sizeof place, place });
 }
 
 int lmdb_write_subscription(struct lmdb_writer *w, const struct batch_op *op)
 {
     uint8_t place[LMDB_SUBSCRIPTION_KEY];
     subscription_key(place, op);
-    return put_note(w, TREE_SUBSCRIPTIONS, (MDB_val){ sizeof place, place }, op->note);
+    return lmdb_put_note(w, TREE_SUBSCRIPTIONS, (MDB_val){ sizeof place, place }, op->note);
 }
 
 int lmdb_write_subscription_drop(struct lmdb_writer *w, const struct batch_op *op)
 {
     uint8_t place[LMDB_SUBSCRIPTION_KEY];
     subscription_key(place, op);
-    return drop_key(w, TREE_SUBSCRIPTIONS, (MDB_val){ sizeof place, place });
+    return lmdb_drop_key(w, TREE_SUBSCRIPTIONS, (MDB_val){ sizeof place, place });
 }
 
 int lmdb_write_will(struct lmdb_writer *w, const struct batch_op *op)
 {
     uint8_t place[8];
     u64_key(place, op);
-    return put_note(w, TREE_WILLS, (MDB_val){ sizeof place, place }, op->note);
+    return lmdb_put_note(w, TREE_WILLS, (MDB_val){ sizeof place, place }, op->note);
 }
 
 int lmdb_write_will_drop(struct lmdb_writer *w, const struct batch_op *op)
 {
     uint8_t place[8];
     u64_key(place, op);
-    return drop_key(w, TREE_WILLS, (MDB_val){ sizeof place, place });
+    return lmdb_drop_key(w, TREE_WILLS, (MDB_val){ sizeof place, place });
 }
 
 /* ---- what waits for subscribers ---- */
@@ -195,5 +180,5 @@ int lmdb_write_retain_drop(struct lmdb_writer *w, const struct batch_op *op)
 {
     uint8_t place[8];
     u64_key(place, op);
-    return drop_key(w, TREE_RETAINED, (MDB_val){ sizeof place, place });
+    return lmdb_drop_key(w, TREE_RETAINED, (MDB_val){ sizeof place, place });
 }

@@ -10,14 +10,14 @@
 
 /* ---- values ---- */
 
-static void value_set(struct mem_value *v, const uint8_t *bytes, size_t n)
+void mem_value_set(struct mem_value *v, const uint8_t *bytes, size_t n)
 {
     v->bytes = sl_realloc(v->bytes, n);
     memcpy(v->bytes, bytes, n);
     v->n = (uint32_t)n;
 }
 
-static void value_unset(struct mem_value *v)
+void mem_value_unset(struct mem_value *v)
 {
     sl_free(v->bytes);
     *v = (struct mem_value){ 0 };
@@ -57,9 +57,9 @@ static void mem_message_free(struct mem_store *s, struct mem_message *m)
 {
     body_unset(s, m);
     for (uint32_t i = 0; i < m->n; i++)
-        value_unset(&m->entries[i].value);
+        mem_value_unset(&m->entries[i].value);
     for (uint32_t i = 0; i < m->n_copies; i++)
-        value_unset(&m->copies[i].value);
+        mem_value_unset(&m->copies[i].value);
     sl_free(m->entries);
     sl_free(m->copies);
     sl_free(m);
@@ -133,10 +133,10 @@ static void session_free(struct mem_session *session)
 {
     if (session == NULL)
         return;
-    value_unset(&session->record);
-    value_unset(&session->will);
+    mem_value_unset(&session->record);
+    mem_value_unset(&session->will);
     for (uint32_t i = 0; i < session->n_subscriptions; i++)
-        value_unset(&session->subscriptions[i].value);
+        mem_value_unset(&session->subscriptions[i].value);
     sl_free(session->subscriptions);
     sl_free(session->packet_ids);
     sl_free(session);
@@ -202,7 +202,7 @@ static void apply_body(struct mem_store *s, const struct batch_op *op)
 
 static void apply_entry(struct mem_store *s, const struct batch_op *op)
 {
-    uint8_t value[STORE_ENTRY_FIXED];
+    uint8_t value[STORE_ENTRY_FIXED + STORE_ENTRY_ORDER];
     store_entry_encode(op, false, value);
     struct mem_entry *e = entry_find(s, op->id, op->queue);
     if (e == NULL) {
@@ -210,7 +210,7 @@ static void apply_entry(struct mem_store *s, const struct batch_op *op)
         body_set(s, m, op->msg);
         e = entry_add(s, m, op->queue);
     }
-    value_set(&e->value, value, sizeof value);
+    mem_value_set(&e->value, value, store_entry_bytes(op, false));
 }
 
 static void apply_update(struct mem_store *s, const struct batch_op *op)
@@ -220,7 +220,7 @@ static void apply_update(struct mem_store *s, const struct batch_op *op)
     if (e == NULL)
         s->missing_updates++;
     else if (store_entry_update(mem_view(&e->value), op, s->value, &n) == SL_OK)
-        value_set(&e->value, s->value, n);
+        mem_value_set(&e->value, s->value, n);
 }
 
 static void apply_settle(struct mem_store *s, const struct batch_op *op)
@@ -231,7 +231,7 @@ static void apply_settle(struct mem_store *s, const struct batch_op *op)
         return;
     }
     struct mem_message *m = sl_idmap_get(&s->messages, op->id);
-    value_unset(&e->value);
+    mem_value_unset(&e->value);
     *e = m->entries[--m->n];
     s->entries--;
     free_if_unused(s, m);
@@ -252,7 +252,7 @@ static void apply_subscription(struct mem_store *s, const struct batch_op *op)
     struct mem_subscription *sub = subscription_find(session, op->number);
     if (sub == NULL)
         sub = subscription_add(session, op->number);
-    value_set(&sub->value, op->note->bytes, op->note->n);
+    mem_value_set(&sub->value, op->note->bytes, op->note->n);
 }
 
 static void apply_subscription_drop(struct mem_store *s, const struct batch_op *op)
@@ -261,7 +261,7 @@ static void apply_subscription_drop(struct mem_store *s, const struct batch_op *
     struct mem_subscription *sub = subscription_find(session, op->number);
     if (sub == NULL)
         return;
-    value_unset(&sub->value);
+    mem_value_unset(&sub->value);
     *sub = session->subscriptions[--session->n_subscriptions];
 }
 
@@ -269,7 +269,7 @@ static void apply_will_drop(struct mem_store *s, const struct batch_op *op)
 {
     struct mem_session *session = sl_idmap_get(&s->sessions, op->id);
     if (session != NULL)
-        value_unset(&session->will);
+        mem_value_unset(&session->will);
 }
 
 static void apply_copy(struct mem_store *s, const struct batch_op *op)
@@ -295,7 +295,7 @@ static void apply_copy_drop(struct mem_store *s, const struct batch_op *op)
         s->missing_settles++;
         return;
     }
-    value_unset(&c->value);
+    mem_value_unset(&c->value);
     *c = m->copies[--m->n_copies];
     free_if_unused(s, m);
 }
@@ -337,7 +337,7 @@ static void apply_op(struct mem_store *s, const struct batch_op *op)
         apply_body_drop(s, op);
         return;
     case BATCH_SESSION:
-        value_set(&session_at(s, op->id)->record, op->note->bytes, op->note->n);
+        mem_value_set(&session_at(s, op->id)->record, op->note->bytes, op->note->n);
         return;
     case BATCH_SESSION_DROP:
         session_free(sl_idmap_del(&s->sessions, op->id));
@@ -355,7 +355,7 @@ static void apply_op(struct mem_store *s, const struct batch_op *op)
         apply_subscription_drop(s, op);
         return;
     case BATCH_WILL:
-        value_set(&session_at(s, op->id)->will, op->note->bytes, op->note->n);
+        mem_value_set(&session_at(s, op->id)->will, op->note->bytes, op->note->n);
         return;
     case BATCH_WILL_DROP:
         apply_will_drop(s, op);
@@ -373,10 +373,19 @@ static void apply_op(struct mem_store *s, const struct batch_op *op)
         retained_drop(s, op->id);
         return;
     case BATCH_QUEUE:
+        mem_apply_queue(s, op);
+        return;
     case BATCH_DEDUP:
+        mem_apply_dedup(s, op);
+        return;
     case BATCH_DEDUP_DROP:
+        mem_apply_dedup_drop(s, op);
+        return;
     case BATCH_SCHEDULE:
+        mem_apply_schedule(s, op);
+        return;
     case BATCH_SCHEDULE_DROP:
+        mem_apply_schedule_drop(s, op);
         return;
     }
 }
@@ -413,6 +422,8 @@ static int memory_info(struct store *st, struct store_info *out)
         .used_bytes = s->bytes,
         .entries = s->entries,
         .retained = s->retained.used,
+        .dedup_keys = s->dedup_keys,
+        .schedules = s->schedules.n,
         .missing_updates = s->missing_updates,
         .missing_settles = s->missing_settles,
     };
@@ -447,7 +458,8 @@ static int memory_queue_number(struct store *st, const char *name, uint32_t *num
 static int memory_open(struct store *st, const struct store_config *cfg, struct sl_buf *why)
 {
     (void)cfg;
-    (void)why;
+    if (store_draw_hash_key(&st->hash_key) != SL_OK)
+        return store_because(why, SL_ESYS, "the system has no random bytes");
     st->impl = SL_NEW(struct mem_store);
     /* No file counts the boots. The clock does, in steps of two seconds: ids
      * come again only after half a year, when nobody knows the old ones. */
@@ -469,6 +481,7 @@ static void memory_close(struct store *st)
     for (uint32_t i = 0; i < s->n_queues; i++)
         sl_free(s->queues[i]);
     sl_free(s->queues);
+    mem_queues_free(s);
     sl_idmap_fini(&s->messages);
     sl_idmap_fini(&s->sessions);
     sl_idmap_fini(&s->retained);

@@ -78,6 +78,8 @@ static int load_message(const struct store_loader *l, struct mem_message *m, str
         if (err != SL_OK)
             return store_because(why, err, "an entry in memory is not readable");
         store_entry_restore(&e, m->id, &r);
+        if (e.has_job && m->msg != NULL)
+            r.job_id = store_entry_job(message_record(m->msg));
         err = l->entry(l->arg, m->entries[i].queue, &r);
     }
     return err;
@@ -182,9 +184,15 @@ int memory_load(struct store *st, const struct store_loader *l, struct sl_buf *w
     int err = SL_OK;
     for (uint32_t i = 0; i < s->n_queues && err == SL_OK && l->queue != NULL; i++)
         err = l->queue(l->arg, i + 1, s->queues[i]);
+    if (err == SL_OK)
+        err = mem_load_queue_records(s, l);
+    if (err == SL_OK)
+        err = mem_load_schedules(s, l);
     void **messages = sorted(&s->messages, by_id), **sessions = sorted(&s->sessions, by_number);
     if (err == SL_OK)
         err = load_messages(messages, l, why);
+    if (err == SL_OK)
+        err = mem_load_dedup(s, l);
     if (err == SL_OK)
         err = load_sessions(sessions, l);
     if (err == SL_OK)

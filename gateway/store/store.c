@@ -5,6 +5,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/random.h>
 #include <time.h>
 
 #include "core/alloc.h"
@@ -75,6 +76,16 @@ void store_close(struct store *st)
 uint64_t store_boot(const struct store *st)
 {
     return st->boot;
+}
+
+struct sl_hash_key store_hash_key(const struct store *st)
+{
+    return st->hash_key;
+}
+
+int store_draw_hash_key(struct sl_hash_key *out)
+{
+    return getrandom(out, sizeof *out, 0) == (ssize_t)sizeof *out ? SL_OK : SL_ESYS;
 }
 
 bool store_is_instant(const struct store *st)

@@ -1,6 +1,7 @@
 /* What the store reads back from disk besides messages: an entry's value, its
- * failure history, the records of a session, a subscription, a will, a copy. The first byte chooses. Whatever is
- * decoded must survive being written and read again. */
+ * failure history, the records of a session, a subscription, a will, a copy, a queue,
+ * a schedule. The first byte chooses. Whatever is decoded must survive being written
+ * and read again. */
 #include <stdlib.h>
 
 #include "core/alloc.h"
@@ -45,6 +46,7 @@ static void fuzz_telling(struct sl_bytes in, const struct store_entry *e)
     struct store_entry same;
     must(store_entry_tell(in, &told) == SL_OK);
     must(store_entry_decode(sl_buf_view(&told), &same) == SL_OK);
+    must(same.order_key == e->order_key && same.cause == e->cause && same.has_job == e->has_job);
     must(same.record.n == 0 && sl_bytes_eq(same.history, e->history) && same.record_bytes == e->record_bytes);
     must(same.state == e->state && same.attempts == e->attempts && same.expires_at == e->expires_at && same.due_ms == e->due_ms);
     sl_buf_fini(&told);
@@ -58,10 +60,12 @@ static void fuzz_entry(struct sl_bytes in)
         return;
     struct queue_restored r;
     store_entry_restore(&e, 1, &r);
+    must(r.order_key == e.order_key && (r.state == QUEUE_DEAD || r.cause == QUEUE_CAUSE_NONE) && r.cause <= QUEUE_CAUSE_WORKER_KILLED);
+    must(r.job_id.n == 0 || (r.job_id.p >= e.record.p && r.job_id.p + r.job_id.n <= e.record.p + e.record.n));
     must(sl_bytes_eq(store_entry_inside(in), e.record));
     fuzz_telling(in, &e);
     must(r.state == QUEUE_READY || r.state == QUEUE_DELAYED || r.state == QUEUE_DEAD);
-    struct batch_op op = { .state = QUEUE_DEAD, .attempts = 7, .due_ms = 8 };
+    struct batch_op op = { .state = QUEUE_DEAD, .attempts = 7, .due_ms = 8, .cause = QUEUE_CAUSE_EXIT };
     op.note = sl_alloc(sizeof *op.note + e.history.n);
     op.note->n = (uint32_t)e.history.n;
     if (e.history.n > 0)
@@ -73,6 +77,7 @@ static void fuzz_entry(struct sl_bytes in)
     struct batch_failure last;
     must(after.state == QUEUE_DEAD && after.attempts == 7 && after.due_ms == 8 && walk(after.history, &last) <= STORE_ENTRY_FAILURES);
     must(sl_bytes_eq(after.record, e.record));
+    must(after.order_key == e.order_key && after.has_job == e.has_job && after.cause == QUEUE_CAUSE_EXIT);
     must(after.record_bytes == e.record_bytes && after.expires_at == e.expires_at && after.priority == e.priority);
     sl_free(op.note);
 }
@@ -132,12 +137,34 @@ static void fuzz_copy(struct sl_bytes in)
     sl_free(op.note);
 }
 
+static void fuzz_queue(struct sl_bytes in)
+{
+    struct batch_queue q, again;
+    if (batch_queue_decode(in, &q) != SL_OK)
+        return;
+    struct batch_note *note = batch_queue_encode(&q);
+    must(batch_queue_decode(sl_bytes_of(note->bytes, note->n), &again) == SL_OK);
+    must(again.paused == q.paused && sl_bytes_eq(again.order, q.order));
+    sl_free(note);
+}
+
+static void fuzz_schedule(struct sl_bytes in)
+{
+    struct batch_schedule s, again;
+    if (batch_schedule_decode(in, &s) != SL_OK)
+        return;
+    struct batch_note *note = batch_schedule_encode(&s);
+    must(batch_schedule_decode(sl_bytes_of(note->bytes, note->n), &again) == SL_OK);
+    must(again.done_ms == s.done_ms && again.mark == s.mark && sl_bytes_eq(again.name, s.name));
+    sl_free(note);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0)
         return 0;
     struct sl_bytes rest = sl_bytes_of(data + 1, size - 1);
-    static void (*const kinds[])(struct sl_bytes in) = { fuzz_entry, fuzz_history, fuzz_session, fuzz_subscription, fuzz_will, fuzz_copy };
+    static void (*const kinds[])(struct sl_bytes in) = { fuzz_entry, fuzz_history, fuzz_session, fuzz_subscription, fuzz_will, fuzz_copy, fuzz_queue, fuzz_schedule };
     kinds[data[0] % SL_COUNT(kinds)](rest);
     return 0;
 }

@@ -1,12 +1,17 @@
-/* How fast the store is on this machine: bench_store DIR [entries to load | copies].
+/* How fast the store is on this machine: bench_store DIR [entries to load | copies | deep N].
  * Not a test. One sync per batch; at a depth of 100,000 messages of 300 bytes
  * n messages enter, the n oldest leave, or both. Only store_apply is timed.
- * copies: messages enter for stored sessions, and leave when all have answered. */
+ * copies: messages enter for stored sessions, and leave when all have answered.
+ * deep N: N messages of 256 bytes wait in DIR (filled up as far as they are not there
+ * already); how long a start takes, with the file in no memory and in memory, and
+ * what a message costs at the front and at the end of that queue. */
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "core/alloc.h"
 #include "store/store.h"
@@ -30,11 +35,13 @@ static void must(int err, const char *what)
     exit(1);
 }
 
+static size_t payload_bytes = 300 - 80;
+
 static struct message *add_body(struct batch *b, uint64_t id)
 {
     static uint8_t payload[300];
     struct message_parts parts = { .id = id, .protocol = MESSAGE_MQTT5, .qos = 1, .topic = sl_str("telemetry/device"),
-                                   .payload = sl_bytes_of(payload, sizeof payload - 80) };
+                                   .payload = sl_bytes_of(payload, payload_bytes) };
     struct batch_op *op = batch_add(b, BATCH_BODY);
     op->id = id;
     op->msg = message_new(&parts);
@@ -238,6 +245,103 @@ static void measure_load(struct store *st, const char *what)
     printf("load %" PRIu64 " %s: %.3f s\n", n, what, (double)(now_us() - begin) / 1e6);
 }
 
+/* ---- deep queues ---- */
+
+/* A figure of /proc/self/status in KiB. */
+static uint64_t status_kib(const char *name)
+{
+    char line[128];
+    uint64_t n = 0;
+    size_t len = strlen(name);
+    FILE *f = fopen("/proc/self/status", "r");
+    while (f != NULL && fgets(line, sizeof line, f) != NULL) {
+        if (strncmp(line, name, len) == 0)
+            n = strtoull(line + len, NULL, 10);
+    }
+    if (f != NULL)
+        fclose(f);
+    return n;
+}
+
+/* Out of the system's memory, as after the machine was off. */
+static void forget_file(const char *dir)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/store/data.mdb", dir);
+    int fd = open(path, O_RDONLY);
+    if (fd < 0 || fsync(fd) != 0 || posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) != 0)
+        must(SL_ESYS, path);
+    close(fd);
+}
+
+struct started {
+    struct queue *q;
+    struct sl_now now;
+    uint64_t first, next, n;
+};
+
+static int restore_entry(void *arg, uint32_t queue, const struct queue_restored *r)
+{
+    struct started *s = arg;
+    (void)queue;
+    s->first = s->n == 0 ? r->id : s->first;
+    s->next = r->id + 1;
+    s->n++;
+    queue_restore(s->q, r, &s->now);
+    return SL_OK;
+}
+
+static void measure_start(const struct store_config *cfg, const char *state, struct started *out)
+{
+    const struct queue_config qc = { .name = "deep", .number = 1, .durable = true, .max_messages = UINT64_MAX, .max_bytes = UINT64_MAX, .max_attempts = 5 };
+    struct started s = { .now = { .wall_ms = 1, .steady_ms = 1, .mono_ms = 1 } };
+    struct store_loader l = { .arg = &s, .entry = restore_entry };
+    struct store *st;
+    s.q = queue_new(&qc, 1);
+    uint64_t begin = now_us();
+    must(store_open(cfg, &st, NULL), "open");
+    uint64_t opened = now_us();
+    must(store_load(st, &l, NULL), "load");
+    printf("start with %" PRIu64 " messages, file %s: open %.3f s, load %.3f s, %.0f ns each; memory of its own %" PRIu64 " MiB, of the file %" PRIu64 " MiB\n", s.n, state,
+           (double)(opened - begin) / 1e6, (double)(now_us() - opened) / 1e6, (double)(now_us() - opened) * 1e3 / (double)(s.n == 0 ? 1 : s.n),
+           status_kib("RssAnon:") / 1024, status_kib("RssFile:") / 1024);
+    store_close(st);
+    queue_free(s.q);
+    *out = s;
+}
+
+static void measure_ends(const struct store_config *cfg, struct batch *b, struct started *s)
+{
+    static const struct job jobs[] = { { "leave", false, true, DEPTH }, { "enter", true, false, DEPTH }, { "both", true, true, DEPTH } };
+    struct range r = { s->first, s->next };
+    struct store *st;
+    must(store_open(cfg, &st, NULL), "open");
+    for (size_t i = 0; i < SL_COUNT(jobs); i++)
+        measure(st, b, &r, &jobs[i], 512);
+    store_close(st);
+}
+
+static struct store *measure_deep(struct store *st, const struct store_config *cfg, struct batch *b, uint64_t n)
+{
+    struct started s = { 0 };
+    struct store_info info;
+    must(store_info(st, &info), "info");
+    struct range r = { store_boot(st) << 40, store_boot(st) << 40 };
+    payload_bytes = 256;
+    uint32_t number;
+    must(store_queue_number(st, "deep", &number), "number"); /* so that a gateway can be started with it */
+    if (info.entries < n)
+        fill(st, b, &r, n - info.entries);
+    must(store_info(st, &info), "info");
+    printf("%" PRIu64 " messages, %" PRIu64 " MiB used\n", info.entries, info.used_bytes >> 20);
+    store_close(st);
+    forget_file(cfg->dir);
+    measure_start(cfg, "read from the disk", &s);
+    measure_start(cfg, "in memory", &s);
+    measure_ends(cfg, b, &s);
+    return NULL;
+}
+
 static void add_sessions(struct store *st, struct batch *b)
 {
     struct batch_session s = { .expiry_s = 60, .client_id = sl_str("device") };
@@ -285,16 +389,18 @@ static struct store *measure_queues(struct store *st, const struct store_config 
 int main(int argc, char **argv)
 {
     if (argc < 2) {
-        fprintf(stderr, "usage: bench_store DIR [entries to load | copies]\n");
+        fprintf(stderr, "usage: bench_store DIR [entries to load | copies | deep N]\n");
         return 2;
     }
-    struct store_config cfg = { .engine = "lmdb", .dir = argv[1], .node = "bench", .map_size_bytes = (uint64_t)8 << 30, .reserve_bytes = 64 << 20 };
+    struct store_config cfg = { .engine = "lmdb", .dir = argv[1], .node = "bench", .map_size_bytes = (uint64_t)64 << 30, .reserve_bytes = 64 << 20 };
     struct store *st;
     must(store_open(&cfg, &st, NULL), "open");
     struct batch *b = batch_new();
     struct range r = { store_boot(st) << 40, store_boot(st) << 40 };
     if (argc > 2 && strcmp(argv[2], "copies") == 0)
         measure_fans(st, b, &r);
+    else if (argc > 3 && strcmp(argv[2], "deep") == 0)
+        st = measure_deep(st, &cfg, b, strtoull(argv[3], NULL, 10));
     else
         st = measure_queues(st, &cfg, b, &r, argc > 2 ? strtoull(argv[2], NULL, 10) : 0);
     batch_free(b);

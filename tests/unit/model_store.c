@@ -1,5 +1,7 @@
 #include "model_store.h"
 
+#include "core/hash.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -78,6 +80,7 @@ static void put_entry(struct model_store *s, const struct batch_op *op)
     assert_null(find(s, BATCH_ENTRY, op->id, op->queue));
     put(s, &own, BATCH_ENTRY, op->queue);
     struct model_record *r = &s->v[s->n - 1];
+    r->order_key = op->order_key;
     r->attempts = op->attempts;
     r->due_ms = op->due_ms;
 }
@@ -90,8 +93,28 @@ static void update_entry(struct model_store *s, const struct batch_op *op)
     r->state = op->state;
     r->attempts = op->attempts;
     r->due_ms = op->due_ms;
+    r->cause = op->cause;
     if (op->note != NULL)
         assert_int_equal(sl_buf_append(&r->history, op->note->bytes, op->note->n), SL_OK);
+}
+
+/* Under the message's id, and outlives it. */
+static void put_dedup(struct model_store *s, const struct batch_op *op)
+{
+    drop_if_there(s, BATCH_DEDUP, op->id, op->queue);
+    struct batch_op own = { .kind = BATCH_DEDUP, .id = op->id };
+    put(s, &own, BATCH_DEDUP, op->queue);
+    struct model_record *r = &s->v[s->n - 1];
+    r->seen_ms = op->seen_ms;
+    memcpy(r->dedup_key, op->dedup_key, sizeof r->dedup_key);
+}
+
+static void put_schedule(struct model_store *s, const struct batch_op *op)
+{
+    struct batch_schedule b;
+    assert_int_equal(batch_schedule_decode(sl_bytes_of(op->note->bytes, op->note->n), &b), SL_OK);
+    struct batch_op own = { .kind = BATCH_SCHEDULE, .id = sl_hash(b.name), .note = op->note };
+    put(s, &own, BATCH_SCHEDULE, 0);
 }
 
 static void drop_session(struct model_store *s, uint64_t number)
@@ -155,10 +178,19 @@ static void apply_op(struct model_store *s, const struct batch_op *op)
         drop_if_there(s, BATCH_ENTRY, op->id, op->queue);
         break;
     case BATCH_QUEUE:
+        put(s, op, BATCH_QUEUE, op->queue);
+        break;
     case BATCH_DEDUP:
+        put_dedup(s, op);
+        break;
     case BATCH_DEDUP_DROP:
+        drop_if_there(s, BATCH_DEDUP, op->id, op->queue);
+        break;
     case BATCH_SCHEDULE:
+        put_schedule(s, op);
+        break;
     case BATCH_SCHEDULE_DROP:
+        drop_if_there(s, BATCH_SCHEDULE, sl_hash(sl_bytes_of(op->note->bytes, op->note->n)), 0);
         break;
     }
 }
@@ -228,8 +260,8 @@ uint32_t model_store_count(const struct model_store *s, enum batch_kind kind)
 /* In the order of struct store_loader: by kind, then by id, then by the second number. */
 static int by_key(const void *a, const void *b)
 {
-    static const uint8_t order[] = { [BATCH_BODY] = 0, [BATCH_ENTRY] = 1, [BATCH_SESSION] = 2, [BATCH_QOS2_ADD] = 3, [BATCH_SUBSCRIPTION] = 4,
-                                     [BATCH_WILL] = 5, [BATCH_COPY] = 6, [BATCH_RETAIN] = 7 };
+    static const uint8_t order[] = { [BATCH_BODY] = 0, [BATCH_QUEUE] = 1, [BATCH_SCHEDULE] = 2, [BATCH_ENTRY] = 3, [BATCH_DEDUP] = 4, [BATCH_SESSION] = 5,
+                                     [BATCH_QOS2_ADD] = 6, [BATCH_SUBSCRIPTION] = 7, [BATCH_WILL] = 8, [BATCH_COPY] = 9, [BATCH_RETAIN] = 10 };
     const struct model_record *x = a, *y = b;
     if (x->kind != y->kind)
         return order[x->kind] < order[y->kind] ? -1 : 1;
@@ -264,10 +296,13 @@ static int load_entry(const struct model_store *s, struct hub *h, const struct m
 {
     const struct message *m = find(s, BATCH_BODY, r->id, 0)->msg;
     uint8_t flags = message_flags(m);
+    struct message_parts parts;
+    message_view(message_record(m), &parts);
     return hub_restore_entry(h, (uint32_t)r->second, &(struct queue_restored){
         .id = r->id, .bytes = (uint32_t)message_bytes(m), .priority = message_priority(m), .state = (enum queue_state)r->state, .attempts = r->attempts,
         .due_ms = r->due_ms, .due_absolute = message_deliver_at(m) != 0 && (flags & MESSAGE_DELIVER_RELATIVE) == 0,
-        .expires_at = message_expires_at(m), .expires_relative = (flags & MESSAGE_EXPIRES_RELATIVE) != 0 });
+        .expires_at = message_expires_at(m), .expires_relative = (flags & MESSAGE_EXPIRES_RELATIVE) != 0,
+        .order_key = r->order_key, .cause = (enum queue_cause)r->cause, .job_id = parts.job_id });
 }
 
 static int load(const struct model_store *s, struct hub *h, const struct model_record *r)

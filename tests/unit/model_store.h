@@ -8,8 +8,8 @@
 #include "hub/hub.h"
 
 struct model_record {
-    enum batch_kind kind; /* BODY, ENTRY, SESSION, QOS2_ADD, SUBSCRIPTION, WILL, COPY, RETAIN */
-    uint64_t id, second;  /* second: packet id, subscription number, a copy's session, an entry's queue */
+    enum batch_kind kind; /* BODY, ENTRY, SESSION, QOS2_ADD, SUBSCRIPTION, WILL, COPY, RETAIN, QUEUE, SCHEDULE, DEDUP */
+    uint64_t id, second;  /* second: packet id, subscription number, a copy's session, the queue of an entry, a record or a dedup key; id of a schedule: its name's hash */
     uint16_t packet_id;
     uint8_t state;
     uint32_t flags;
@@ -17,7 +17,11 @@ struct model_record {
     struct batch_note *note;
     uint32_t attempts;    /* of an entry, as are the following */
     uint64_t due_ms;
+    uint64_t order_key;
+    uint8_t cause;
     struct sl_buf history;
+    uint64_t seen_ms;     /* of a dedup key */
+    uint8_t dedup_key[BATCH_DEDUP_KEY];
     uint32_t tag;         /* the caller's, 0 at first */
 };
 

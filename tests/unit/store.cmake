@@ -1,4 +1,4 @@
-set(STORE_KIT ${CMAKE_CURRENT_SOURCE_DIR}/store_kit.c)
+set(STORE_KIT ${CMAKE_CURRENT_SOURCE_DIR}/store_kit.c ${CMAKE_CURRENT_SOURCE_DIR}/store_story.c)
 set(SHIMS ${CMAKE_CURRENT_SOURCE_DIR}/../shims)
 
 # LD_PRELOAD libraries for tests that pull the plug (tests/shims/README.md): build/shims/NAME.so,
@@ -15,6 +15,7 @@ endforeach()
 sluice_test(test_batch USES hub)
 sluice_test(test_store_engines USES store SOURCES ${STORE_KIT})
 sluice_test(test_store_subscribers USES store SOURCES ${STORE_KIT})
+sluice_test(test_store_queues USES store SOURCES ${STORE_KIT})
 sluice_test(test_store_committer USES store SOURCES ${STORE_KIT})
 
 # The crash tests start this program again and again, under the shims.

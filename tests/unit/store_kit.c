@@ -120,7 +120,7 @@ void kit_raw_close(struct kit_raw *r)
     mdb_env_close(r->env);
 }
 
-struct message *kit_message(uint64_t id, size_t bytes)
+static struct message *message_of(uint64_t id, size_t bytes, struct sl_bytes job_id)
 {
     uint8_t *payload = sl_alloc(bytes);
     for (size_t i = 0; i < bytes; i++)
@@ -135,11 +135,24 @@ struct message *kit_message(uint64_t id, size_t bytes)
         .expires_at = id % 3 == 0 ? 5000 + id : 0,
         .topic = sl_str("a/b"),
         .client_id = sl_str("kit"),
+        .job_id = job_id,
         .payload = sl_bytes_of(payload, bytes),
     };
     struct message *m = message_new(&parts);
     sl_free(payload);
     return m;
+}
+
+struct message *kit_message(uint64_t id, size_t bytes)
+{
+    return message_of(id, bytes, SL_BYTES_NONE);
+}
+
+struct message *kit_job(uint64_t id, size_t bytes)
+{
+    char job_id[32];
+    snprintf(job_id, sizeof job_id, "job-%" PRIx64, id);
+    return message_of(id, bytes, sl_str(job_id));
 }
 
 void kit_enqueue(struct batch *b, uint64_t id, uint32_t queue, size_t bytes)
@@ -180,6 +193,70 @@ void kit_update(struct batch *b, uint64_t id, uint32_t queue, uint32_t attempts,
     op->attempts = attempts;
     op->due_ms = 9000 + attempts;
     op->note = batch_failure_encode(&f);
+}
+
+void kit_dead(struct batch *b, uint64_t id, uint32_t queue, enum queue_cause cause)
+{
+    struct batch_op *op = batch_add(b, BATCH_UPDATE);
+    op->id = id;
+    op->queue = queue;
+    op->state = QUEUE_DEAD;
+    op->attempts = 1;
+    op->due_ms = 8000;
+    op->cause = (uint8_t)cause;
+}
+
+void kit_order(struct batch *b, uint64_t order_key)
+{
+    b->ops[b->n - 1].order_key = order_key;
+}
+
+void kit_make_job(struct batch *b, size_t bytes)
+{
+    struct batch_op *body = &b->ops[b->n - 2], *entry = &b->ops[b->n - 1];
+    b->bytes -= body->msg->record_bytes;
+    message_unref(body->msg);
+    message_unref(entry->msg);
+    body->msg = kit_job(body->id, bytes);
+    entry->msg = message_ref(body->msg);
+    b->bytes += body->msg->record_bytes;
+}
+
+void kit_dedup(struct batch *b, uint64_t id, uint32_t queue, uint8_t content)
+{
+    struct batch_op *op = batch_add(b, BATCH_DEDUP);
+    op->id = id;
+    op->queue = queue;
+    op->seen_ms = 100 + content;
+    memset(op->dedup_key, content, sizeof op->dedup_key);
+}
+
+void kit_dedup_drop(struct batch *b, uint64_t id, uint32_t queue)
+{
+    struct batch_op *op = batch_add(b, BATCH_DEDUP_DROP);
+    op->id = id;
+    op->queue = queue;
+}
+
+void kit_queue_record(struct batch *b, uint32_t queue, bool paused, const char *order)
+{
+    struct batch_op *op = batch_add(b, BATCH_QUEUE);
+    op->queue = queue;
+    op->note = batch_queue_encode(&(struct batch_queue){ .paused = paused, .order = sl_str(order) });
+}
+
+void kit_schedule(struct batch *b, const char *name, uint64_t done_ms)
+{
+    batch_add(b, BATCH_SCHEDULE)->note = batch_schedule_encode(&(struct batch_schedule){ .name = sl_str(name), .done_ms = done_ms });
+}
+
+void kit_schedule_drop(struct batch *b, const char *name)
+{
+    size_t n = strlen(name);
+    struct batch_note *note = sl_alloc(sizeof *note + n);
+    note->n = (uint32_t)n;
+    memcpy(note->bytes, name, n);
+    batch_add(b, BATCH_SCHEDULE_DROP)->note = note;
 }
 
 void kit_session(struct batch *b, uint64_t number, const char *client_id)
@@ -284,6 +361,42 @@ static int tell_queue(void *arg, uint32_t number, const char *name)
     return sl_buf_printf(&t->out, "queue %" PRIu32 " %s\n", number, name);
 }
 
+static int tell_queue_record(void *arg, uint32_t number, struct sl_bytes record)
+{
+    struct telling *t = arg;
+    struct batch_queue q;
+    assert_int_equal(batch_queue_decode(record, &q), SL_OK);
+    return sl_buf_printf(&t->out, "record %" PRIu32 "%s order=%.*s\n", number, q.paused ? " paused" : "", (int)q.order.n, (const char *)q.order.p);
+}
+
+static int tell_schedule(void *arg, struct sl_bytes record)
+{
+    struct telling *t = arg;
+    struct batch_schedule s;
+    assert_int_equal(batch_schedule_decode(record, &s), SL_OK);
+    return sl_buf_printf(&t->out, "schedule %.*s done=%" PRIu64 "\n", (int)s.name.n, (const char *)s.name.p, s.done_ms);
+}
+
+static int tell_dedup(void *arg, uint32_t queue, uint64_t id, uint64_t seen_ms, const uint8_t key[BATCH_DEDUP_KEY])
+{
+    struct telling *t = arg;
+    int err = sl_buf_printf(&t->out, "dedup %" PRIx64 " queue=%" PRIu32 " seen=%" PRIu64 " key=", id, queue, seen_ms);
+    for (size_t i = 0; i < BATCH_DEDUP_KEY && err == SL_OK; i++)
+        err = sl_buf_printf(&t->out, "%02x", key[i]);
+    return err != SL_OK ? err : sl_buf_append(&t->out, "\n", 1);
+}
+
+/* What not every entry has. */
+static int tell_more(struct telling *t, const struct queue_restored *r)
+{
+    int err = r->order_key == 0 ? SL_OK : sl_buf_printf(&t->out, " order=%" PRIx64, r->order_key);
+    if (err == SL_OK && r->cause != QUEUE_CAUSE_NONE)
+        err = sl_buf_printf(&t->out, " cause=%s", queue_cause_name(r->cause));
+    if (err == SL_OK && r->job_id.n > 0)
+        err = sl_buf_printf(&t->out, " job=%.*s", (int)r->job_id.n, (const char *)r->job_id.p);
+    return err != SL_OK ? err : sl_buf_append(&t->out, "\n", 1);
+}
+
 static int tell_entry(void *arg, uint32_t queue, const struct queue_restored *r)
 {
     static const char *const states[] = { "ready", "leased", "delayed", "dead" };
@@ -298,13 +411,13 @@ static int tell_entry(void *arg, uint32_t queue, const struct queue_restored *r)
     assert_int_equal(f.err, SL_OK);
     int err = sl_buf_printf(&t->out,
                             "entry %" PRIx64 " queue=%" PRIu32 " %s attempts=%" PRIu32 " due=%" PRIu64 " record=%zu"
-                            " priority=%u expires=%" PRIu64 "%s body=%" PRIu32 " value=%zu\n",
+                            " priority=%u expires=%" PRIu64 "%s body=%" PRIu32 " value=%zu",
                             r->id, queue, states[r->state], r->attempts, r->due_ms, r->bytes - sizeof *m, r->priority, r->expires_at,
                             r->expires_relative ? " relative" : "", m == NULL ? 0 : m->record_bytes, sl_buf_len(&value));
     if (m != NULL)
         message_unref(m);
     sl_buf_fini(&value);
-    return err;
+    return err != SL_OK ? err : tell_more(t, r);
 }
 
 static int tell_session(void *arg, uint64_t number, struct sl_bytes record)
@@ -370,6 +483,9 @@ char *kit_content(struct store *st)
         .will = tell_will,
         .copy = tell_copy,
         .retained = tell_retained,
+        .queue_record = tell_queue_record,
+        .schedule = tell_schedule,
+        .dedup = tell_dedup,
     };
     struct sl_buf why = { 0 };
     int err = store_load(st, &l, &why);
@@ -379,91 +495,5 @@ char *kit_content(struct store *st)
     assert_int_equal(sl_buf_append(&t.out, "", 1), SL_OK);
     char *text = sl_strdup((const char *)t.out.p + t.out.start);
     sl_buf_fini(&t.out);
-    return text;
-}
-
-/* ---- scenario ---- */
-
-/* One message waits for two sessions, one for a queue and a session. */
-static void story_of_copies(uint32_t i, uint64_t first, struct batch *b)
-{
-    kit_body(b, first + 5, 100);
-    kit_copy(b, first + 5, 10, (uint16_t)i, 1);
-    if (i < 8)
-        kit_copy(b, first + 5, 11, 0, 3);
-    kit_enqueue(b, first + 6, 1, 100);
-    kit_copy(b, first + 6, 10, 0, 0);
-    if (i > 1)
-        kit_released(b, first - 10 + 5, 10, (uint16_t)(i - 1));
-    if (i > 1 && i <= 8)
-        kit_copy_drop(b, first - 10 + 5, 11);
-    if (i > 2) {
-        kit_copy_drop(b, first - 20 + 5, 10);
-        batch_add(b, BATCH_BODY_DROP)->id = first - 20 + 5;
-        struct batch_op *op = batch_add(b, BATCH_SETTLE);
-        op->id = first - 20 + 6;
-        op->queue = 1;
-    }
-    if (i > 3) {
-        kit_copy_drop(b, first - 30 + 6, 10);
-        batch_add(b, BATCH_BODY_DROP)->id = first - 30 + 6;
-    }
-}
-
-static void story_of_subscribers(uint32_t i, uint64_t first, struct batch *b)
-{
-    char filter[32];
-    snprintf(filter, sizeof filter, "a/%" PRIu32 "/#", i);
-    if (i == 1) {
-        kit_session(b, 10, "subscriber");
-        kit_session(b, 11, "guest");
-    }
-    kit_subscription(b, 10, i, filter);
-    if (i <= 8)
-        kit_subscription(b, 11, i % 2, "b/+");
-    if (i > 3)
-        kit_subscription_drop(b, 10, i - 3);
-    if (i % 3 == 1)
-        batch_add(b, BATCH_WILL_DROP)->id = 10;
-    else
-        kit_will(b, 10, 100 * i);
-    story_of_copies(i, first, b);
-    if (i % 2 == 0)
-        kit_retain(b, first + 7, 1000 * i);
-    if (i % 4 == 0)
-        batch_add(b, BATCH_RETAIN_DROP)->id = first - 20 + 7;
-    if (i == 8)
-        batch_add(b, BATCH_SESSION_DROP)->id = 11;
-}
-
-void kit_scenario(uint32_t i, struct batch *b)
-{
-    uint64_t first = (uint64_t)1 << 40 | (uint64_t)i * 10;
-    for (uint32_t k = 0; k < 4; k++)
-        kit_enqueue(b, first + k, 1 + k % 2, k == 3 ? 9000 : 100 + 50 * k);
-    if (i > 1)
-        kit_settle(b, first - 10, 1);
-    if (i > 2)
-        kit_update(b, first - 20 + 1, 2, i, "a line of stderr");
-    kit_session(b, i % 3, i % 2 == 0 ? "even" : "odd");
-    struct batch_op *op = batch_add(b, i % 4 == 0 ? BATCH_QOS2_DROP : BATCH_QOS2_ADD);
-    op->id = i % 3;
-    op->packet_id = (uint16_t)(i % 4 == 0 ? i - 3 : i);
-    if (i % 5 == 0)
-        batch_add(b, BATCH_SESSION_DROP)->id = 1;
-    story_of_subscribers(i, first, b);
-}
-
-char *kit_scenario_content(uint32_t n)
-{
-    struct store *oracle = kit_open("memory", "");
-    struct batch *b = batch_new();
-    for (uint32_t i = 1; i <= n; i++) {
-        kit_scenario(i, b);
-        kit_apply(oracle, b);
-    }
-    char *text = kit_content(oracle);
-    batch_free(b);
-    store_close(oracle);
     return text;
 }

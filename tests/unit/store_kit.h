@@ -38,10 +38,23 @@ void kit_raw_close(struct kit_raw *r); /* commits */
 
 /* The caller owns the reference. Payload: `bytes` bytes made from the id. */
 struct message *kit_message(uint64_t id, size_t bytes);
+/* The same with a job-id made from the id: "job-7" and the like. */
+struct message *kit_job(uint64_t id, size_t bytes);
 /* BODY and ENTRY. */
 void kit_enqueue(struct batch *b, uint64_t id, uint32_t queue, size_t bytes);
 void kit_settle(struct batch *b, uint64_t id, uint32_t queue); /* SETTLE and BODY_DROP */
 void kit_update(struct batch *b, uint64_t id, uint32_t queue, uint32_t attempts, const char *tail);
+/* UPDATE: dead by that cause, without a history. */
+void kit_dead(struct batch *b, uint64_t id, uint32_t queue, enum queue_cause cause);
+/* The last message that entered: its entry's order key; its place is taken by one that has a job-id. */
+void kit_order(struct batch *b, uint64_t order_key);
+void kit_make_job(struct batch *b, size_t bytes);
+/* DEDUP: key and time are made from `content`. */
+void kit_dedup(struct batch *b, uint64_t id, uint32_t queue, uint8_t content);
+void kit_dedup_drop(struct batch *b, uint64_t id, uint32_t queue);
+void kit_queue_record(struct batch *b, uint32_t queue, bool paused, const char *order);
+void kit_schedule(struct batch *b, const char *name, uint64_t done_ms);
+void kit_schedule_drop(struct batch *b, const char *name);
 void kit_session(struct batch *b, uint64_t number, const char *client_id);
 void kit_body(struct batch *b, uint64_t id, size_t bytes); /* BODY alone: what waits for subscribers only */
 /* COPY with `n_ids` subscription ids made from its session. */
@@ -60,7 +73,7 @@ char *kit_content(struct store *st);
 
 #define KIT_SCENARIO_BATCHES 12u
 /* Batch i (1 …) of a fixed story: messages enter, fail, are settled; sessions and ids come and go,
- * and so do subscriptions, wills, what waits for subscribers, retained messages. */
+ * and so do subscriptions, wills, what waits for subscribers, retained messages, dedup keys, schedules. */
 void kit_scenario(uint32_t i, struct batch *b);
 /* The content after the first n batches; the caller frees it. */
 char *kit_scenario_content(uint32_t n);

@@ -324,6 +324,79 @@ static void a_drop_stays_behind_what_it_drops(void **state)
     batch_free(to);
 }
 
+static void add_dedup(struct batch *b, enum batch_kind kind, uint64_t id, uint32_t queue)
+{
+    struct batch_op *op = batch_add(b, kind);
+    op->id = id;
+    op->queue = queue;
+    if (kind == BATCH_DEDUP)
+        memset(op->dedup_key, 0xff, sizeof op->dedup_key);
+}
+
+/* It frees space, whatever enters beside it: the key has left the window. */
+static void dropped_dedup_keys_leave_a_refused_batch_but_not_before_the_keys(void **state)
+{
+    (void)state;
+    struct batch *before = batch_new(), *from = batch_new(), *to = batch_new();
+    add_dedup(before, BATCH_DEDUP, 1, 1);
+    enqueue(from, 10);
+    add_dedup(from, BATCH_DEDUP, 10, 1);
+    add_dedup(from, BATCH_DEDUP_DROP, 1, 1);
+    add_dedup(from, BATCH_DEDUP_DROP, 1, 2);
+    add_dedup(from, BATCH_DEDUP_DROP, 10, 1);
+    add_dedup(from, BATCH_DEDUP_DROP, 10, 2);
+    assert_int_equal(batch_take_settles(from, before, to), 2);
+    ASSERT_KINDS(to, BATCH_DEDUP_DROP, BATCH_DEDUP_DROP);
+    assert_int_equal(to->ops[0].id, 1);
+    assert_int_equal(to->ops[0].queue, 2);
+    assert_int_equal(to->ops[1].id, 10);
+    assert_int_equal(to->ops[1].queue, 2);
+    ASSERT_KINDS(from, BATCH_BODY, BATCH_ENTRY, BATCH_DEDUP, BATCH_DEDUP_DROP, BATCH_NONE, BATCH_DEDUP_DROP);
+    batch_free(before);
+    batch_free(from);
+    batch_free(to);
+}
+
+/* They stand where other records have what they own. */
+static void an_order_key_and_a_dedup_key_are_nobody_s_memory(void **state)
+{
+    (void)state;
+    struct batch *b = batch_new();
+    enqueue(b, 1);
+    b->ops[1].order_key = UINT64_MAX;
+    add_dedup(b, BATCH_DEDUP, 1, 1);
+    enqueue(b, 2);
+    b->ops[4].order_key = UINT64_MAX;
+    batch_cancel(b, 2);
+    batch_cancel(b, 4);
+    assert_int_equal(b->live, 3);
+    batch_reset(b);
+    assert_int_equal(b->n, 0);
+    batch_free(b);
+}
+
+static void records_of_queues_and_schedules_are_read_as_they_were_written_and_not_when_cut(void **state)
+{
+    (void)state;
+    struct batch_queue q = { .paused = true, .order = sl_str("header:x") }, q_read;
+    struct batch_schedule s = { .done_ms = UINT64_MAX - 1, .name = sl_str("nightly") }, s_read;
+    struct batch_note *queue = batch_queue_encode(&q), *schedule = batch_schedule_encode(&s);
+    assert_int_equal(batch_queue_decode(sl_bytes_of(queue->bytes, queue->n), &q_read), SL_OK);
+    assert_true(q_read.paused && sl_bytes_is(q_read.order, "header:x"));
+    assert_int_equal(batch_schedule_decode(sl_bytes_of(schedule->bytes, schedule->n), &s_read), SL_OK);
+    assert_true(s_read.done_ms == UINT64_MAX - 1 && sl_bytes_is(s_read.name, "nightly"));
+    for (size_t n = 0; n < queue->n; n++)
+        assert_int_equal(batch_queue_decode(sl_bytes_of(queue->bytes, n), &q_read), SL_EFORMAT);
+    for (size_t n = 0; n < schedule->n; n++)
+        assert_int_equal(batch_schedule_decode(sl_bytes_of(schedule->bytes, n), &s_read), SL_EFORMAT);
+    queue->bytes[0]++;
+    schedule->bytes[0]++;
+    assert_int_equal(batch_queue_decode(sl_bytes_of(queue->bytes, queue->n), &q_read), SL_EFORMAT);
+    assert_int_equal(batch_schedule_decode(sl_bytes_of(schedule->bytes, schedule->n), &s_read), SL_EFORMAT);
+    sl_free(queue);
+    sl_free(schedule);
+}
+
 /* A crash in between would find neither the will nor what it published, neither the old nor the new. */
 static void wills_and_retained_messages_do_not_leave_before_what_takes_their_place(void **state)
 {
@@ -517,6 +590,9 @@ int main(void)
         cmocka_unit_test(a_session_that_ends_leaves_with_its_copies),
         cmocka_unit_test(a_session_s_drop_stays_behind_what_concerns_the_session),
         cmocka_unit_test(a_drop_stays_behind_what_it_drops),
+        cmocka_unit_test(dropped_dedup_keys_leave_a_refused_batch_but_not_before_the_keys),
+        cmocka_unit_test(an_order_key_and_a_dedup_key_are_nobody_s_memory),
+        cmocka_unit_test(records_of_queues_and_schedules_are_read_as_they_were_written_and_not_when_cut),
         cmocka_unit_test(wills_and_retained_messages_do_not_leave_before_what_takes_their_place),
         cmocka_unit_test(a_copy_brings_its_session_along),
         cmocka_unit_test(tickets_stay_in_order_and_vanish_at_reset),

@@ -1,7 +1,8 @@
 /* Both engines after any story: seeded batches as the hub makes them, with
  * entries and copies that were cancelled, messages that move, settles that a full
  * disk parted and that are applied again, sessions that come and go with what is
- * theirs, retained messages. Disk and memory must tell the same content, body for
+ * theirs, retained messages, dedup keys that outlive their messages, schedules,
+ * records of queues. Disk and memory must tell the same content, body for
  * body. The faultfs shim is linked into this program. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,6 +25,7 @@
 #define SESSIONS 4u
 #define SUBSCRIPTIONS 6u
 #define RETAINED_MAX 20u
+#define WINDOW 30u
 /* Payloads whose records lie on both sides of what stands inside an entry. */
 #define PAYLOAD_AT_LIMIT (STORE_ENTRY_INSIDE_MAX - MESSAGE_RECORD_FIXED - 6u)
 
@@ -32,6 +34,7 @@ struct live {
     uint32_t queues; /* bit q: queue q has an entry */
     uint32_t copies; /* bit k: session k has one */
     uint32_t payload;
+    bool job;
     bool touched; /* in this batch */
 };
 
@@ -47,6 +50,7 @@ struct world {
     uint64_t last_session;
     uint64_t retained[RETAINED_MAX];
     uint32_t n_retained;
+    struct { uint64_t id; uint32_t queue; } window[WINDOW]; /* dedup keys, in no order */
 };
 
 static uint32_t below(struct world *w, uint32_t n)
@@ -78,12 +82,18 @@ static void add_copy(struct world *w, const struct live *m, uint32_t k)
         kit_copy(w->b, m->id, w->sessions[k], (uint16_t)below(w, 65536), below(w, 5));
 }
 
+static struct message *message_of(const struct live *m)
+{
+    return m->job ? kit_job(m->id, m->payload) : kit_message(m->id, m->payload);
+}
+
 static void add_entry(struct world *w, const struct live *m, uint32_t queue)
 {
     struct batch_op *op = batch_add(w->b, BATCH_ENTRY);
     op->id = m->id;
     op->queue = queue;
-    op->msg = kit_message(m->id, m->payload);
+    op->msg = message_of(m);
+    op->order_key = below(w, 3) == 0 ? sl_rng_u64(&w->rng) : 0;
 }
 
 /* New ones take the place of old ones. */
@@ -116,10 +126,10 @@ static void enter(struct world *w)
     if (w->n == LIVE_MAX)
         return;
     uint64_t id = ++w->last_id * 4;
-    struct live m = { .id = id > 100 && below(w, 8) == 0 ? id - 99 : id, .payload = payloads[below(w, SL_COUNT(payloads))], .touched = true };
+    struct live m = { .id = id > 100 && below(w, 8) == 0 ? id - 99 : id, .payload = payloads[below(w, SL_COUNT(payloads))], .job = below(w, 3) == 0, .touched = true };
     struct batch_op *body = batch_add(w->b, BATCH_BODY);
     body->id = m.id;
-    body->msg = kit_message(m.id, m.payload);
+    body->msg = message_of(&m);
     w->b->bytes += body->msg->record_bytes;
     uint32_t at = w->b->n - 1, turn = below(w, QUEUES);
     for (uint32_t i = 0; i < QUEUES; i++) {
@@ -155,7 +165,9 @@ static void fail_once(struct world *w, struct live *m)
     op->state = below(w, 2) == 0 ? QUEUE_DELAYED : QUEUE_DEAD;
     op->attempts = f.attempt;
     op->due_ms = f.wall_ms;
-    op->note = batch_failure_encode(&f);
+    op->cause = (uint8_t)below(w, 1 + QUEUE_CAUSE_WORKER_KILLED);
+    if (op->state == QUEUE_DELAYED || below(w, 2) == 0)
+        op->note = batch_failure_encode(&f);
     m->touched = true;
 }
 
@@ -257,14 +269,53 @@ static void session_changes(struct world *w, bool settles_only)
         kit_subscription(w->b, session, number, "a/+/b");
 }
 
+static const char *const k_schedules[] = { "a", "ab", "b", "z", "a schedule with a long name" };
+
+/* A key takes the place of another, as one that leaves the window. */
+static void sees(struct world *w, uint64_t id)
+{
+    uint32_t at = below(w, WINDOW), queue = 1 + below(w, QUEUES);
+    kit_dedup(w->b, id, queue, (uint8_t)below(w, 256));
+    if (w->window[at].id != 0)
+        kit_dedup_drop(w->b, w->window[at].id, w->window[at].queue);
+    w->window[at].id = id;
+    w->window[at].queue = queue;
+}
+
+static void forgets(struct world *w)
+{
+    uint32_t at = below(w, WINDOW);
+    if (w->window[at].id != 0)
+        kit_dedup_drop(w->b, w->window[at].id, w->window[at].queue);
+    w->window[at].id = 0;
+}
+
+static void queues_change(struct world *w, bool settles_only)
+{
+    const char *name = k_schedules[below(w, SL_COUNT(k_schedules))];
+    uint32_t what = below(w, 8);
+    if (what == 0)
+        kit_queue_record(w->b, 1 + below(w, 3 * QUEUES), below(w, 2) == 0, name);
+    else if (what == 1)
+        kit_schedule(w->b, name, sl_rng_u64(&w->rng));
+    else if (what == 2)
+        kit_schedule_drop(w->b, name);
+    else if (what < 5)
+        forgets(w);
+    else if (!settles_only)
+        sees(w, w->last_id * 4 + below(w, 12));
+}
+
 static void fill(struct world *w, bool settles_only)
 {
     for (uint32_t i = 0; i < w->n; i++)
         w->live[i].touched = false;
     for (uint32_t left = 1 + below(w, 40); left > 0; left--) {
         struct live *m = w->n == 0 ? NULL : &w->live[below(w, w->n)];
-        uint32_t what = below(w, 10);
-        if (what < 3 && !settles_only)
+        uint32_t what = below(w, 12);
+        if (what > 9)
+            queues_change(w, settles_only);
+        else if (what < 3 && !settles_only)
             enter(w);
         else if (m != NULL && what == 3 && !settles_only && m->queues != 0)
             move(w, m);
@@ -305,7 +356,7 @@ static void apply(struct world *w, bool settles_only)
 static void assert_bodies(struct world *w)
 {
     for (uint32_t i = 0; i < w->n; i++) {
-        struct message *whole = kit_message(w->live[i].id, w->live[i].payload), *m = NULL;
+        struct message *whole = message_of(&w->live[i]), *m = NULL;
         uint64_t id = w->live[i].id;
         uint32_t entry = 0;
         struct batch_fetch f = { .n = 1, .ids = &id, .entries = &entry, .msgs = &m };
@@ -328,6 +379,8 @@ static void assert_same_figures(struct world *w)
     assert_int_equal(disk.subscriptions, memory.subscriptions);
     assert_int_equal(disk.copies, memory.copies);
     assert_int_equal(disk.retained, memory.retained);
+    assert_int_equal(disk.dedup_keys, memory.dedup_keys);
+    assert_int_equal(disk.schedules, memory.schedules);
 }
 
 static void assert_agree(struct world *w)
@@ -348,14 +401,19 @@ static void assert_empty_when_all_is_settled(struct world *w)
         batch_add(w->b, BATCH_SESSION_DROP)->id = w->sessions[k];
     for (uint32_t i = 0; i < w->n_retained; i++)
         batch_add(w->b, BATCH_RETAIN_DROP)->id = w->retained[i];
+    for (uint32_t i = 0; i < WINDOW; i++)
+        kit_dedup_drop(w->b, w->window[i].id, w->window[i].queue);
+    for (size_t i = 0; i < SL_COUNT(k_schedules); i++)
+        kit_schedule_drop(w->b, k_schedules[i]);
     apply(w, true);
     struct store_info info;
     assert_int_equal(store_info(w->disk, &info), SL_OK);
-    assert_int_equal(info.entries + info.bodies + info.sessions + info.subscriptions + info.copies + info.retained, 0);
+    assert_int_equal(info.entries + info.bodies + info.sessions + info.subscriptions + info.copies + info.retained + info.dedup_keys + info.schedules, 0);
     assert_same_figures(w);
-    char *nothing = kit_content(w->disk);
-    assert_string_equal(nothing, "");
-    sl_free(nothing);
+    char *left = kit_content(w->disk);
+    for (const char *line = left; *line != '\0'; line = strchr(line, '\n') + 1)
+        assert_memory_equal(line, "record ", 7); /* queues' own records stay */
+    sl_free(left);
 }
 
 static void run(uint64_t seed)

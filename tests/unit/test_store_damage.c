@@ -75,7 +75,7 @@ static void bodies_without_entries_are_dropped_at_start(void **state)
     struct store *st = kit_open("lmdb", f->data);
     struct store_info info;
     assert_int_equal(store_info(st, &info), SL_OK);
-    assert_int_equal(info.bodies, 3 + 2 + 3); /* too large to stand inside an entry; waiting for sessions; the same and in a queue */
+    assert_int_equal(info.bodies, 3 + 2 + 3 + 2); /* too large to stand inside an entry; waiting for sessions; the same and in a queue; large jobs */
     char *content = kit_content(st), *expected = kit_scenario_content(3);
     assert_string_equal(content, expected);
     sl_free(content);
@@ -194,6 +194,8 @@ static void keys_of_other_lengths_are_damage(void **state)
         { "wills", "a will's key has 5 bytes" },
         { "retained", "a retained message's key has 5 bytes" },
         { "qos2", "a QoS 2 id's key has 5 bytes" },
+        { "dedup", "a dedup key's key has 5 bytes" },
+        { "queue_records", "a queue record's key has 5 bytes" },
     };
     const struct fixture *f = *state;
     for (size_t i = 0; i < SL_COUNT(trees); i++) {
@@ -203,6 +205,46 @@ static void keys_of_other_lengths_are_damage(void **state)
         assert_int_equal(mdb_put(r.txn, kit_raw_tree(&r, trees[i].tree, 0), &key, &value, 0), 0);
         kit_raw_close(&r);
         kit_load_refused(f->data, trees[i].words);
+        remove_data(f);
+    }
+}
+
+static void put_raw(const struct fixture *f, const char *tree, MDB_val key, MDB_val value)
+{
+    make_store(f);
+    struct kit_raw r = kit_raw_open(f->data);
+    assert_int_equal(mdb_put(r.txn, kit_raw_tree(&r, tree, 0), &key, &value, 0), 0);
+    kit_raw_close(&r);
+}
+
+static void a_dedup_key_that_is_cut_is_damage(void **state)
+{
+    const struct fixture *f = *state;
+    MDB_val key = { 12, (char[]){ "\0\0\0\0\0\0\0\7\0\0\0\1" } }, value = { 23, (char[24]){ 0 } };
+    put_raw(f, "dedup", key, value);
+    kit_load_refused(f->data, "the dedup key of 0000000000000007 is not readable");
+}
+
+static void a_dedup_key_with_a_newer_field_behind_is_read(void **state)
+{
+    const struct fixture *f = *state;
+    MDB_val key = { 12, (char[]){ "\0\0\0\0\0\0\0\7\0\0\0\1" } }, value = { 32, (char[32]){ 0 } };
+    put_raw(f, "dedup", key, value);
+    assert_int_equal(kit_load(f->data, NULL), SL_OK);
+}
+
+static void a_schedule_that_is_cut_or_stands_under_another_name_is_damage(void **state)
+{
+    static const struct { const char *value; size_t n; } values[] = {
+        { "\1\0\3\0\1\2\3\4\5\6\7\10abc", 15 },
+        { "\1\0\4\0\1\2\3\4\5\6\7\10abc", 15 },
+        { "\2\0\1\0\1\2\3\4\5\6\7\10a", 13 },
+        { "\1", 1 },
+    };
+    const struct fixture *f = *state;
+    for (size_t i = 0; i < SL_COUNT(values); i++) {
+        put_raw(f, "schedules", (MDB_val){ 1, (char[]){ "a" } }, (MDB_val){ values[i].n, (void *)(uintptr_t)values[i].value });
+        kit_load_refused(f->data, "a schedule's record is not readable");
         remove_data(f);
     }
 }
@@ -245,7 +287,7 @@ static void copies_of_a_session_that_is_gone_are_dropped_with_their_bodies(void 
     struct store_info info;
     assert_int_equal(store_info(st, &info), SL_OK);
     assert_int_equal(info.copies, 1);      /* of session 11 */
-    assert_int_equal(info.bodies, 3 + 1 + 2); /* large ones, what 11 waits for, those in a queue as well */
+    assert_int_equal(info.bodies, 3 + 1 + 2 + 2); /* large ones, what 11 waits for, those in a queue as well, large jobs */
     assert_int_equal(info.subscriptions, 2);
     char *content = kit_content(st);
     assert_null(strstr(content, "session=10"));
@@ -268,6 +310,9 @@ int main(void)
         CASE(a_copy_with_a_wrong_key_is_damage),
         CASE(a_copy_with_a_newer_field_behind_is_read),
         CASE(keys_of_other_lengths_are_damage),
+        CASE(a_dedup_key_that_is_cut_is_damage),
+        CASE(a_dedup_key_with_a_newer_field_behind_is_read),
+        CASE(a_schedule_that_is_cut_or_stands_under_another_name_is_damage),
         CASE(an_unreadable_retained_message_is_damage),
         CASE(copies_of_a_session_that_is_gone_are_dropped_with_their_bodies),
     };

@@ -1,68 +1,8 @@
 /* What every engine promises: each case runs on all of them. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <setjmp.h>
-
-#include <cmocka.h>
 #include <stdio.h>
-#include <string.h>
 
-#include "core/alloc.h"
 #include "store/entry.h"
-#include "store_kit.h"
-
-struct fixture {
-    const char *engine;
-    struct kit_dir dir;
-    struct store *st;
-    struct batch *b;
-};
-
-static int setup(void **state)
-{
-    struct fixture *f = *state;
-    kit_dir_make(&f->dir);
-    f->st = kit_open(f->engine, f->dir.path);
-    f->b = batch_new();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-    batch_free(f->b);
-    store_close(f->st);
-    kit_dir_remove(&f->dir);
-    return 0;
-}
-
-/* The disk's engine forgets nothing when it is opened again; memory has nothing to reopen. */
-static void reopen(struct fixture *f)
-{
-    if (strcmp(f->engine, "memory") == 0)
-        return;
-    store_close(f->st);
-    f->st = kit_open(f->engine, f->dir.path);
-}
-
-static void assert_content(struct fixture *f, const char *expected)
-{
-    char *content = kit_content(f->st);
-    assert_string_equal(content, expected);
-    sl_free(content);
-}
-
-/* NULL: the store has no such body. */
-static struct message *fetch_one(struct fixture *f, uint64_t id)
-{
-    struct message *m = NULL;
-    uint32_t entry = 0;
-    struct batch_fetch fetch = { .n = 1, .ids = &id, .entries = &entry, .msgs = &m };
-    store_fetch(f->st, &fetch);
-    assert_int_equal(fetch.err, SL_OK);
-    return m;
-}
+#include "store_fixture.h"
 
 static void a_new_store_is_empty(void **state)
 {
@@ -407,6 +347,26 @@ static void queue_numbers_stay_with_their_names(void **state)
     assert_content(f, "queue 1 a\nqueue 2 b\n");
 }
 
+static int refuse_record(void *arg, uint32_t number, struct sl_bytes record)
+{
+    (void)arg;
+    (void)number;
+    (void)record;
+    return SL_EFULL;
+}
+
+static int refuse_schedule(void *arg, struct sl_bytes record)
+{
+    return refuse_record(arg, 0, record);
+}
+
+static int refuse_dedup(void *arg, uint32_t queue, uint64_t id, uint64_t seen_ms, const uint8_t key[BATCH_DEDUP_KEY])
+{
+    (void)id;
+    (void)seen_ms;
+    return refuse_record(arg, queue, sl_bytes_of(key, BATCH_DEDUP_KEY));
+}
+
 static int refuse_entry(void *arg, uint32_t queue, const struct queue_restored *r)
 {
     (void)arg;
@@ -420,10 +380,15 @@ static void a_loaders_error_ends_the_walk(void **state)
     struct fixture *f = *state;
     kit_enqueue(f->b, 1, 1, 10);
     kit_apply(f->st, f->b);
-    struct store_loader l = { .entry = refuse_entry };
-    struct sl_buf why = { 0 };
-    assert_int_equal(store_load(f->st, &l, &why), SL_EFULL);
-    sl_buf_fini(&why);
+    kit_dedup(f->b, 1, 1, 1);
+    kit_queue_record(f->b, 1, true, "none");
+    kit_schedule(f->b, "a", 1);
+    kit_apply(f->st, f->b);
+    const struct store_loader loaders[] = {
+        { .entry = refuse_entry }, { .queue_record = refuse_record }, { .schedule = refuse_schedule }, { .dedup = refuse_dedup },
+    };
+    for (size_t i = 0; i < SL_COUNT(loaders); i++)
+        assert_int_equal(store_load(f->st, &loaders[i], NULL), SL_EFULL);
 }
 
 static void an_unknown_engine_is_refused(void **state)
@@ -465,11 +430,6 @@ static void memory_keeps_the_body_of_an_entry_that_came_without_one(void **state
     batch_free(f.b);
     store_close(f.st);
 }
-
-#define CASE(f, fixture) { #f " (" fixture##_NAME ")", f, setup, teardown, &fixture }
-#define BOTH(f) CASE(f, on_lmdb), CASE(f, on_memory)
-#define on_lmdb_NAME "lmdb"
-#define on_memory_NAME "memory"
 
 int main(void)
 {

@@ -367,11 +367,13 @@ static void what_fills_the_store_keeps_to_the_reserve_and_what_empties_it_does_n
         err = store_apply(f->st, f->b);
         batch_reset(f->b);
     }
-    for (uint32_t what = 0; what < 3; what++) {
+    for (uint32_t what = 0; what < 4; what++) {
         if (what == 0)
             kit_retain(f->b, 5, 10);
         else if (what == 1)
             kit_will(f->b, 1, 10);
+        else if (what == 2)
+            kit_dedup(f->b, 1, 1, 1);
         else
             kit_subscription(f->b, 1, 1, "a");
         assert_int_equal(store_apply(f->st, f->b), SL_ENOSPC);
@@ -385,6 +387,46 @@ static void what_fills_the_store_keeps_to_the_reserve_and_what_empties_it_does_n
     struct store_info info;
     assert_int_equal(store_info(f->st, &info), SL_OK);
     assert_int_equal(info.copies + info.subscriptions + info.retained, 0);
+}
+
+/* Messages that were worked before they were written: nothing but their keys. */
+static uint64_t fill_with_keys(struct fixture *f)
+{
+    for (uint64_t id = 1;; id += 100) {
+        for (uint64_t k = 0; k < 100; k++)
+            kit_dedup(f->b, id + k, 1, (uint8_t)k);
+        int err = store_apply(f->st, f->b);
+        batch_reset(f->b);
+        if (err == SL_OK)
+            continue;
+        assert_int_equal(err, SL_ENOSPC);
+        return id - 1;
+    }
+}
+
+/* From the front, one by one as time passes; a queue's record and a schedule find room too. */
+static void dedup_keys_leave_a_full_store_and_make_room(void **state)
+{
+    struct fixture *f = *state;
+    f->cfg.map_size_bytes = 8 * MIB;
+    f->cfg.reserve_bytes = 2 * MIB;
+    open_store(f);
+    uint64_t n = fill_with_keys(f);
+    assert_true(n > 50000);
+    kit_queue_record(f->b, 1, true, "none");
+    kit_schedule(f->b, "nightly", 1);
+    kit_apply(f->st, f->b);
+    assert_int_equal(fill(f, n + 1), 0);
+    for (uint64_t id = 1; id <= n; id++) {
+        kit_dedup_drop(f->b, id, 1);
+        if (id % 64 == 0 || id == n)
+            kit_apply(f->st, f->b);
+    }
+    struct store_info info;
+    assert_int_equal(store_info(f->st, &info), SL_OK);
+    assert_int_equal(info.dedup_keys, 0);
+    assert_int_equal(info.schedules, 1);
+    assert_true(fill(f, n + 1) > 500);
 }
 
 /* Ten sessions wait for each message. */
@@ -532,6 +574,7 @@ int main(void)
         CASE(failures_leave_half_of_the_reserve_to_settle),
         CASE(sessions_travel_with_settles_into_the_reserve),
         CASE(what_fills_the_store_keeps_to_the_reserve_and_what_empties_it_does_not),
+        CASE(dedup_keys_leave_a_full_store_and_make_room),
         CASE(copies_are_numbered_and_settled_on_a_full_store),
         CASE(a_replaced_retained_message_is_never_parted_from_its_drop),
         CASE(every_failure_but_no_room_is_latched),

@@ -265,19 +265,19 @@ static void a_newer_major_is_refused_and_named(void **state)
 {
     const struct fixture *f = *state;
     make_store(f);
-    set_format(f, 4, 5);
-    assert_refused_untouched(f, SL_EFORMAT, "format 4.5, written by a newer sluice");
+    set_format(f, 5, 5);
+    assert_refused_untouched(f, SL_EFORMAT, "format 5.5, written by a newer sluice");
 }
 
 static void a_newer_minor_opens_and_keeps_its_number(void **state)
 {
     const struct fixture *f = *state;
     make_store(f);
-    set_format(f, 3, 9);
+    set_format(f, 4, 9);
     struct store *st = kit_open("lmdb", f->data);
     struct store_info info;
     assert_int_equal(store_info(st, &info), SL_OK);
-    assert_int_equal(info.format_major, 3);
+    assert_int_equal(info.format_major, 4);
     assert_int_equal(info.format_minor, 9);
     store_close(st);
 }
@@ -378,7 +378,7 @@ static void format_2_0_is_counted_up_and_takes_in_what_is_new(void **state)
     kit_apply(st, b);
     batch_free(b);
     store_close(st);
-    assert_stored_format(f, 3, 0); /* what an older program looks at */
+    assert_stored_format(f, 4, 0); /* what an older program looks at */
     st = kit_open("lmdb", f->data);
     char *content = kit_content(st);
     assert_non_null(strstr(content, "subscription 2 1 qos=1 id=7 group= filter=a/#\nwill 2 delay=5 body=80\n"
@@ -387,7 +387,93 @@ static void format_2_0_is_counted_up_and_takes_in_what_is_new(void **state)
     sl_free(content);
     struct store_info info;
     assert_int_equal(store_info(st, &info), SL_OK);
-    assert_int_equal(info.format_major, 3);
+    assert_int_equal(info.format_major, 4);
+    store_close(st);
+}
+
+/* And the hash key, which stays: what is stored by it is found again. */
+static void format_3_0_is_counted_up_and_takes_in_what_is_new(void **state)
+{
+    const struct fixture *f = *state;
+    struct store *st = open_released(f, STORE_DATA "/store-3.0/data.mdb");
+    struct sl_hash_key drawn = store_hash_key(st);
+    assert_true(drawn.k0 != 0 || drawn.k1 != 0);
+    struct batch *b = batch_new();
+    kit_enqueue(b, (uint64_t)2 << 40, 1, 10);
+    kit_order(b, 77);
+    kit_dedup(b, (uint64_t)2 << 40, 1, 5);
+    kit_queue_record(b, 1, true, "client");
+    kit_schedule(b, "nightly", 9);
+    kit_apply(st, b);
+    batch_free(b);
+    store_close(st);
+    assert_stored_format(f, 4, 0);
+    st = kit_open("lmdb", f->data);
+    struct sl_hash_key kept = store_hash_key(st);
+    assert_memory_equal(&kept, &drawn, sizeof kept);
+    char *content = kit_content(st);
+    assert_non_null(strstr(content, "record 1 paused order=client\nschedule nightly done=9\n"));
+    assert_non_null(strstr(content, "value=40 order=4d\ndedup 20000000000 queue=1 seen=105 key=05050505050505050505050505050505\n"));
+    sl_free(content);
+    store_close(st);
+}
+
+static void format_4_0_is_read(void **state)
+{
+    struct store *st = open_released(*state, STORE_DATA "/store-4.0/data.mdb");
+    assert_content_of(st, STORE_DATA "/store-4.0/content.txt");
+    struct sl_hash_key key = store_hash_key(st);
+    assert_int_equal(key.k0, UINT64_C(0x3acbe01bbe1e8470));
+    assert_int_equal(key.k1, UINT64_C(0x6ce428336643b740));
+    store_close(st);
+}
+
+static void the_hash_key_is_the_store_s_own_and_stays(void **state)
+{
+    const struct fixture *f = *state;
+    make_store(f);
+    struct store *st = kit_open("lmdb", f->data), *other = kit_open("memory", "");
+    struct sl_hash_key first = store_hash_key(st), another = store_hash_key(other);
+    assert_memory_not_equal(&first, &another, sizeof first);
+    store_close(st);
+    store_close(other);
+    st = kit_open("lmdb", f->data);
+    struct sl_hash_key again = store_hash_key(st);
+    assert_memory_equal(&first, &again, sizeof first);
+    store_close(st);
+}
+
+static void a_store_without_its_hash_key_is_damage(void **state)
+{
+    const struct fixture *f = *state;
+    make_store(f);
+    struct kit_raw r = kit_raw_open(f->data);
+    MDB_val key = { 4, (char[]){ "hash" } };
+    assert_int_equal(mdb_del(r.txn, kit_raw_tree(&r, "meta", 0), &key, NULL), 0);
+    kit_raw_close(&r);
+    assert_refused_untouched(f, SL_EFORMAT, "it has no hash key");
+}
+
+/* Dead before format 4: of its last failure. */
+static void who_died_before_format_4_has_the_cause_of_its_last_failure(void **state)
+{
+    const struct fixture *f = *state;
+    struct store *st = kit_open("lmdb", f->data);
+    struct batch *b = batch_new();
+    kit_enqueue(b, 1, 1, 10);
+    kit_update(b, 1, 1, 1, "");
+    kit_update(b, 1, 1, 2, "");
+    b->ops[3].state = QUEUE_DEAD;
+    b->ops[3].cause = QUEUE_CAUSE_NONE; /* as the bytes were */
+    kit_enqueue(b, 2, 1, 10);
+    kit_dead(b, 2, 1, QUEUE_CAUSE_NONE);
+    kit_apply(st, b);
+    batch_free(b);
+    char *content = kit_content(st);
+    assert_non_null(strstr(content, "entry 1 queue=1 dead attempts=2"));
+    assert_non_null(strstr(content, " cause=exit\nentry 2 queue=1 dead"));
+    assert_null(strstr(strstr(content, "entry 2"), "cause"));
+    sl_free(content);
     store_close(st);
 }
 
@@ -408,11 +494,11 @@ static void format_1_0_is_read_and_counted_up(void **state)
     kit_update(b, (uint64_t)1 << 40 | 11, 2, 9, "an old one fails");
     kit_apply(st, b);
     store_close(st);
-    assert_stored_format(f, 3, 0);
+    assert_stored_format(f, 4, 0);
     st = kit_open("lmdb", f->data);
     struct store_info info;
     assert_int_equal(store_info(st, &info), SL_OK);
-    assert_int_equal(info.format_major, 3);
+    assert_int_equal(info.format_major, 4);
     assert_int_equal(info.format_minor, 0);
     assert_int_equal(info.entries, 16 + 1);
     assert_int_equal(info.bodies, 16);
@@ -453,6 +539,11 @@ int main(void)
         CASE(format_2_0_is_read),
         CASE(format_2_0_is_counted_up_and_takes_in_what_is_new),
         CASE(format_3_0_is_read),
+        CASE(format_3_0_is_counted_up_and_takes_in_what_is_new),
+        CASE(format_4_0_is_read),
+        CASE(the_hash_key_is_the_store_s_own_and_stays),
+        CASE(a_store_without_its_hash_key_is_damage),
+        CASE(who_died_before_format_4_has_the_cause_of_its_last_failure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,51 +1,14 @@
 /* What every engine promises of what subscribers need: each case runs on all of them. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <setjmp.h>
+#include "store_fixture.h"
 
-#include <cmocka.h>
-#include <stdio.h>
-#include <string.h>
-
-#include "core/alloc.h"
-#include "store_kit.h"
-
-struct fixture {
-    const char *engine;
-    struct kit_dir dir;
-    struct store *st;
-    struct batch *b;
-};
-
-static int setup(void **state)
+static int with_sessions(void **state)
 {
+    (void)fixture_setup(state);
     struct fixture *f = *state;
-    kit_dir_make(&f->dir);
-    f->st = kit_open(f->engine, f->dir.path);
-    f->b = batch_new();
     for (uint64_t session = 1; session <= 3; session++)
         kit_session(f->b, session, "s");
     kit_apply(f->st, f->b);
     return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-    batch_free(f->b);
-    store_close(f->st);
-    kit_dir_remove(&f->dir);
-    return 0;
-}
-
-/* Memory has nothing to reopen. */
-static void reopen(struct fixture *f)
-{
-    if (strcmp(f->engine, "memory") == 0)
-        return;
-    store_close(f->st);
-    f->st = kit_open(f->engine, f->dir.path);
 }
 
 #define SESSIONS_TOLD "session 1 s\nsession 2 s\nsession 3 s\n"
@@ -70,11 +33,7 @@ static struct store_info info_of(struct fixture *f)
 
 static bool has_body(struct fixture *f, uint64_t id)
 {
-    struct message *m = NULL;
-    uint32_t entry = 0;
-    struct batch_fetch fetch = { .n = 1, .ids = &id, .entries = &entry, .msgs = &m };
-    store_fetch(f->st, &fetch);
-    assert_int_equal(fetch.err, SL_OK);
+    struct message *m = fetch_one(f, id);
     if (m != NULL)
         message_unref(m);
     return m != NULL;
@@ -375,27 +334,22 @@ static void a_loader_may_refuse_or_pass_over_any_kind(void **state)
     assert_int_equal(store_load(f->st, &retained, NULL), SL_EFULL);
 }
 
-#define CASE(f, fixture) { #f " (" fixture##_NAME ")", f, setup, teardown, &fixture }
-#define BOTH(f) CASE(f, on_lmdb), CASE(f, on_memory)
-#define on_lmdb_NAME "lmdb"
-#define on_memory_NAME "memory"
-
 int main(void)
 {
     static struct fixture on_lmdb = { .engine = "lmdb" }, on_memory = { .engine = "memory" };
     const struct CMUnitTest tests[] = {
-        BOTH(a_copy_comes_back_as_it_was_recorded_last),
-        BOTH(the_copies_of_one_message_share_it_and_know_its_queues),
-        BOTH(a_body_lives_as_long_as_its_last_holder),
-        BOTH(a_copy_may_be_recorded_long_after_the_entry),
-        BOTH(a_copy_of_a_message_that_is_not_there_is_not_made),
-        BOTH(copies_applied_twice_in_their_order_change_nothing),
-        BOTH(subscriptions_and_wills_are_replaced_and_dropped),
-        BOTH(a_dropped_session_takes_its_subscriptions_and_its_will_along),
-        BOTH(what_belongs_to_a_session_that_is_not_there_is_left_out),
-        BOTH(retained_messages_come_in_the_order_of_their_ids),
-        BOTH(a_retained_message_and_a_body_of_its_id_do_not_know_one_another),
-        BOTH(a_loader_may_refuse_or_pass_over_any_kind),
+        BOTH_AFTER(with_sessions, a_copy_comes_back_as_it_was_recorded_last),
+        BOTH_AFTER(with_sessions, the_copies_of_one_message_share_it_and_know_its_queues),
+        BOTH_AFTER(with_sessions, a_body_lives_as_long_as_its_last_holder),
+        BOTH_AFTER(with_sessions, a_copy_may_be_recorded_long_after_the_entry),
+        BOTH_AFTER(with_sessions, a_copy_of_a_message_that_is_not_there_is_not_made),
+        BOTH_AFTER(with_sessions, copies_applied_twice_in_their_order_change_nothing),
+        BOTH_AFTER(with_sessions, subscriptions_and_wills_are_replaced_and_dropped),
+        BOTH_AFTER(with_sessions, a_dropped_session_takes_its_subscriptions_and_its_will_along),
+        BOTH_AFTER(with_sessions, what_belongs_to_a_session_that_is_not_there_is_left_out),
+        BOTH_AFTER(with_sessions, retained_messages_come_in_the_order_of_their_ids),
+        BOTH_AFTER(with_sessions, a_retained_message_and_a_body_of_its_id_do_not_know_one_another),
+        BOTH_AFTER(with_sessions, a_loader_may_refuse_or_pass_over_any_kind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -61,7 +61,7 @@ struct batch_op {
         uint16_t packet_id;
         struct {
             union {
-                bool bound; /* UPDATE, SETTLE, BODY_DROP of a transaction that also takes messages in: it stays in their batch, whatever it frees */
+                bool bound; /* UPDATE, SETTLE, BODY_DROP of a transaction that also takes messages in: it stays in their batch, whatever it frees. DEDUP_DROP: a younger message has the key */
                 bool held;  /* ENTRY: it is leased when it is stored, not earlier */
             };
             uint8_t cause;  /* UPDATE: enum queue_cause, of what is dead */
@@ -81,7 +81,7 @@ struct batch_op {
         uint32_t attempts;
         uint32_t copy_flags;
     };
-    uint32_t entry;     /* BATCH_ENTRY: the queue's index; BATCH_COPY: the session's slot; for the hub at completion */
+    uint32_t entry;     /* BATCH_ENTRY, BATCH_UPDATE: the queue's index; BATCH_COPY: the session's slot; for the hub at completion */
     union {
         struct {
             struct message *msg; /* BATCH_BODY, BATCH_ENTRY, BATCH_RETAIN: a reference of the batch's own */
@@ -104,6 +104,7 @@ struct batch {
     uint64_t opened_us;     /* monotonic; 0: empty */
     uint32_t *tickets;      /* the hub's: answers that wait for this whole batch */
     uint32_t n_tickets, cap_tickets;
+    uint64_t last_id;       /* the hub's: no message that entered since is in an earlier batch, nor one from before in a later one; 0: it says nothing of that */
     uint64_t took_us;       /* set by who applied it: how long transaction and sync took */
 };
 
@@ -165,13 +166,16 @@ struct batch_queue {
 struct batch_note *batch_queue_encode(const struct batch_queue *q) SL_CHECK;
 SL_CHECK int batch_queue_decode(struct sl_bytes record, struct batch_queue *out);
 
-/* A schedule's record: u8 version 1 · u8 0 · u16 length of name · u64 wall ms of the latest firing that is done with · name */
+/* A schedule's record: u8 version 1 · u8 mark · u16 length of name · u64 wall ms of the latest firing that is done with · name */
 struct batch_schedule {
     uint64_t done_ms;
+    uint8_t mark; /* of what it fires by: with another one it is a new schedule */
     struct sl_bytes name; /* 1 to 255 bytes */
 };
 struct batch_note *batch_schedule_encode(const struct batch_schedule *s) SL_CHECK;
 SL_CHECK int batch_schedule_decode(struct sl_bytes record, struct batch_schedule *out);
+/* Just a name, for BATCH_SCHEDULE_DROP. */
+struct batch_note *batch_name_note(struct sl_bytes name) SL_CHECK;
 
 /* Subscription ids of a copy: u32 each, at most 65,535. NULL when there are none. */
 struct batch_note *batch_ids_encode(const uint32_t *ids, uint32_t n) SL_CHECK;
@@ -223,14 +227,26 @@ void batch_take_first(struct batch *from, uint32_t n, struct batch *to);
  *    replaced; and when what it drops stands in `before` or earlier in `from`. */
 uint32_t batch_take_settles(struct batch *from, const struct batch *before, struct batch *to);
 
+enum batch_fetch_for {
+    BATCH_FETCH_FOR_DISPATCH,
+    BATCH_FETCH_FOR_LOOK,
+    BATCH_FETCH_FOR_DEAD, /* work on dead letters */
+};
+
 /* Bodies to read back, off the loop. Filled by the hub, completed by the store. */
 struct batch_fetch {
     uint32_t queue; /* the hub's index */
     uint32_t n;
+    enum batch_fetch_for wanted_for; /* the hub's */
+    uint64_t asked_by;               /* the hub's: which look, or which work on dead letters */
     uint64_t *ids;
     uint32_t *entries;     /* the hub's */
     struct message **msgs; /* filled: a reference each, NULL when not found or unreadable */
     int err;
 };
+/* Without ids yet; room for `max`. */
+struct batch_fetch *batch_fetch_new(uint32_t queue, uint32_t max) SL_CHECK;
+/* Its messages are the caller's. */
+void batch_fetch_free(struct batch_fetch *f);
 
 #endif

@@ -47,10 +47,10 @@ struct store_copy {
     uint32_t entries;    /* of queues, that need the same body */
 };
 
-/* Everything that is there, at start: queues first, then their records, schedules, entries in ascending
- * (id, queue), dedup keys, then sessions, QoS 2 ids, subscriptions in ascending (session,
- * number), wills, copies in ascending (id, session), retained messages in
- * ascending ids. What belongs to a session that is not there is left out (and
+/* Everything that is there, at start: queues first, then their records, schedules,
+ * entries in ascending (id, queue), dedup keys the same, then sessions, QoS 2 ids,
+ * subscriptions in ascending (session, number), wills, copies in ascending (id,
+ * session), retained messages in ascending ids. What belongs to a session that is not there is left out (and
  * removed at the next chance). A callback's error ends the walk and is
  * returned. SL_EFORMAT for damage, told in `why`. */
 struct store_loader {
@@ -66,7 +66,7 @@ struct store_loader {
     void (*progress)(void *arg, uint64_t done, uint64_t total); /* about once a second */
     int (*queue_record)(void *arg, uint32_t number, struct sl_bytes record); /* BATCH_QUEUE */
     int (*schedule)(void *arg, struct sl_bytes record);
-    int (*dedup)(void *arg, uint32_t queue, uint64_t id, uint64_t seen_ms, const uint8_t key[BATCH_DEDUP_KEY]); /* in ascending (id, queue) */
+    int (*dedup)(void *arg, uint32_t queue, uint64_t id, uint64_t seen_ms, const uint8_t key[BATCH_DEDUP_KEY]);
 };
 SL_CHECK int store_load(struct store *st, const struct store_loader *l, struct sl_buf *why);
 
@@ -84,7 +84,7 @@ SL_CHECK int store_history(struct store *st, uint32_t queue, uint64_t id, struct
 
 struct store_info {
     uint64_t map_bytes, used_bytes, file_bytes, free_disk_bytes;
-    uint64_t entries, sessions, subscriptions, copies, retained;
+    uint64_t entries, sessions, subscriptions, copies, retained, dedup_keys, schedules;
     uint64_t bodies; /* that stand apart from their entries: large ones, those of several queues, and what waits for subscribers */
     uint64_t missing_updates, missing_settles; /* records since open that named an entry or a copy which is not there */
     uint32_t format_major, format_minor;
