@@ -23,20 +23,21 @@ ROOMS = {
     "wire": ("workers/wire", ("core",)),
     "queue": ("gateway/queue", ("core",)),
     "route": ("gateway/route", ("core",)),
-    "hub": ("gateway/hub", ("core", "protocols", "queue", "route", "wire")),
-    "config": ("gateway/config", ("core",)),
+    "schedule": ("gateway/schedule", ("core",)),
+    "hub": ("gateway/hub", ("core", "protocols", "queue", "route", "schedule", "wire")),
+    "config": ("gateway/config", ("core", "schedule")),
     "store": ("gateway/store", ("core", "queue", "route", "hub")),
     "net": ("gateway/net", ("core", "protocols", "hub")),
     "pool": ("gateway/pool", ("core", "wire", "queue", "hub")),
     "cli": ("gateway/cli", ("core", "stomp")),
-    "main": ("gateway/main", ("core", "protocols", "mqtt", "stomp", "wire", "queue", "route", "hub",
+    "main": ("gateway/main", ("core", "protocols", "mqtt", "stomp", "wire", "queue", "route", "schedule", "hub",
                               "config", "store", "net", "pool", "bench", "cli")),
     "worker_sdk": ("workers/c", ("core", "wire")),
     "bench": ("gateway/bench", ("core", "worker_sdk")),
 }
 
 # Bytes, messages and time in; bytes, events and actions out.
-PURE = ("core", "protocols", "mqtt", "stomp", "wire", "queue", "route", "hub")
+PURE = ("core", "protocols", "mqtt", "stomp", "wire", "queue", "route", "schedule", "hub")
 PURE_HEADERS = {"assert.h", "ctype.h", "errno.h", "inttypes.h", "limits.h", "math.h", "stdarg.h", "stdbool.h",
                 "stddef.h", "stdint.h", "stdio.h", "stdlib.h", "string.h"}
 PURE_CALLS = ("malloc", "calloc", "realloc", "free", "strdup", "strndup", "getenv", "time", "clock",
@@ -55,7 +56,7 @@ LIBRARIES = {
     r"uv\.h": ("net", "pool", "store", "main"),
     r"lmdb\.h": ("store",),
     r"cjson/.*": ("config", "pool", "cli"),
-    r"openssl/.*": ("pool", "cli"),
+    r"openssl/.*": ("pool", "cli", "main"),
     r"MQTT\w+\.h": ("cli",),
 }
 

@@ -1,0 +1,1 @@
+sluice_fuzz(schedule USES schedule core)
