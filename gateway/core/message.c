@@ -162,6 +162,7 @@ void message_view(struct sl_bytes record, struct message_parts *out)
         .qos = p[MESSAGE_AT_QOS],
         .priority = p[MESSAGE_AT_PRIORITY],
         .flags = p[MESSAGE_AT_FLAGS],
+        .hops = p[MESSAGE_AT_HOPS],
         .accepted_at = sl_ld_u64le(p + MESSAGE_AT_ACCEPTED),
         .deliver_at = sl_ld_u64le(p + MESSAGE_AT_DELIVER),
         .expires_at = sl_ld_u64le(p + MESSAGE_AT_EXPIRES),
@@ -189,6 +190,16 @@ bool message_header_next(struct sl_bytes record, size_t *pos, struct message_hea
     out->value = sl_bytes_of(p + HEADER_FIXED + name, value);
     *pos += HEADER_FIXED + name + value;
     return true;
+}
+
+struct sl_bytes message_header_value(struct sl_bytes record, const char *name)
+{
+    struct message_header h;
+    for (size_t pos = 0; message_header_next(record, &pos, &h);) {
+        if (sl_bytes_is(h.name, name))
+            return h.value;
+    }
+    return SL_BYTES_NONE;
 }
 
 const char *message_protocol_name(enum message_protocol p)

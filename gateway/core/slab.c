@@ -26,7 +26,7 @@ void sl_slab_fini(struct sl_slab *s)
 
 static void set_next_free(struct sl_slab *s, uint32_t index, uint32_t next)
 {
-    memcpy(sl_slab_at(s, index), &next, sizeof next);
+    memcpy(sl_slab_at_shift(s, index, s->shift), &next, sizeof next);
 }
 
 static void add_chunk(struct sl_slab *s)
@@ -51,7 +51,7 @@ void sl_slab_grow(struct sl_slab *s)
     uint32_t end = (chunk + 1) << s->shift;
     if (end - s->made > MADE_AT_ONCE)
         end = s->made + MADE_AT_ONCE;
-    memset(sl_slab_at(s, s->made), 0, (size_t)(end - s->made) * s->item_size);
+    memset(sl_slab_at_shift(s, s->made, s->shift), 0, (size_t)(end - s->made) * s->item_size);
     for (uint32_t i = first; i + 1 < end; i++)
         set_next_free(s, i, i + 1);
     set_next_free(s, end - 1, 0);
@@ -62,6 +62,8 @@ void sl_slab_grow(struct sl_slab *s)
 void sl_slab_shrink(struct sl_slab *s)
 {
     SL_ASSERT(s->used == 0);
+    if (s->n_chunks <= SL_SLAB_KEEPS)
+        return;
     while (s->n_chunks > 1)
         sl_free(s->chunks[--s->n_chunks]);
     s->chunks = sl_realloc(s->chunks, sizeof *s->chunks);

@@ -44,16 +44,28 @@ static void entry_die(struct queue *q, uint32_t i, enum queue_cause cause, const
                       struct queue_change *out)
 {
     come_back(q, i, QUEUE_DEAD);
-    place_dead(q, i, now->steady_ms);
+    place_dead(q, i, now->steady_ms, cause);
     q->counters.dead++;
     entry_tell(q, i, QUEUE_MOVED, cause, out);
+}
+
+void entry_expire(struct queue *q, uint32_t i, const struct sl_now *now, struct queue_change *out)
+{
+    struct queue_entry *e = entry_at(q, i);
+    if (e->flags & ENTRY_CALLED)
+        key_left(q, e);
+    e->flags &= (uint8_t)~(ENTRY_CALLED | ENTRY_WANTED);
+    q->counters.expired_dead++;
+    entry_die(q, i, QUEUE_CAUSE_EXPIRED, now, out);
 }
 
 void entry_fail(struct queue *q, uint32_t i, const struct failure *f, const struct sl_now *now,
                 struct queue_change *out)
 {
     struct queue_entry *e = entry_at(q, i);
-    bool last = f->fatal || entry_is_last_attempt(q, e);
+    bool keyed = (e->flags & ENTRY_KEYED) != 0;
+    bool kills = keyed && q->cfg.order.on_failure == QUEUE_FAILURE_KILLS;
+    bool last = f->fatal || kills || entry_is_last_attempt(q, e);
     if (e->attempts < UINT16_MAX)
         e->attempts++;
     e->extra = 0;
@@ -64,6 +76,8 @@ void entry_fail(struct queue *q, uint32_t i, const struct failure *f, const stru
     uint64_t wait_ms = f->has_delay ? f->delay_ms : backoff_ms(q, e->attempts);
     come_back(q, i, QUEUE_DELAYED);
     place_due(q, i, add_capped(now->steady_ms, wait_ms), false);
+    if (keyed && q->cfg.order.on_failure == QUEUE_FAILURE_SKIPS)
+        order_skip(q, i);
     q->counters.retried++;
     entry_tell(q, i, QUEUE_MOVED, f->cause, out);
 }
@@ -71,7 +85,10 @@ void entry_fail(struct queue *q, uint32_t i, const struct failure *f, const stru
 void entry_return(struct queue *q, uint32_t i, enum queue_cause cause, struct queue_change *out)
 {
     come_back(q, i, QUEUE_READY);
-    place_again(q, i);
+    if (entry_at(q, i)->flags & ENTRY_KEYED)
+        order_ready(q, i);
+    else
+        place_again(q, i);
     q->counters.returned++;
     entry_tell(q, i, QUEUE_UNCHANGED, cause, out);
 }

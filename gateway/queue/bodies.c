@@ -51,6 +51,28 @@ static bool wish_fifo(struct queue *q, struct wish *w, const struct list *l)
     return true;
 }
 
+/* Of a line the first ones. */
+static bool wish_line(struct queue *q, struct wish *w, const struct order_line *line, uint32_t n)
+{
+    for (uint32_t i = line->waiting.head; i != 0 && n > 0; i = entry_at(q, i)->next, n--) {
+        if (!wish_look(q, w, i))
+            return false;
+    }
+    return true;
+}
+
+/* Of lines whose first is next to go, what stands behind it: of each its share, or one key would have it all. */
+static bool wish_lines(struct queue *q, struct wish *w, const struct sl_heap *h)
+{
+    for (uint32_t n = 0; n < h->n && w->looks > 0; n++) {
+        const struct queue_entry *e = entry_at(q, h->nodes[n].item);
+        w->looks--;
+        if ((e->flags & ENTRY_KEYED) != 0 && !wish_line(q, w, order_line_of(q, e), 1 + w->max / h->n))
+            return false;
+    }
+    return w->looks > 0;
+}
+
 /* What dispatch stands before goes first, or it would ask again for ever. */
 static bool wish_next(struct queue *q, struct wish *w)
 {
@@ -75,6 +97,8 @@ uint32_t queue_wanted(struct queue *q, uint64_t *ids, uint32_t *entries, uint32_
     bool more = wish_next(q, &w);
     for (uint32_t p = PRIORITIES; more && p-- > 0;)
         more = wish_band(q, &w, &q->bands[p]);
+    for (uint32_t p = PRIORITIES; more && q->lines.used > 0 && p-- > 0;)
+        more = wish_lines(q, &w, &q->bands[p].returned);
     return w.n;
 }
 

@@ -1,4 +1,5 @@
 /* Every invariant of a queue, as one walk over all it holds. */
+#include "core/alloc.h"
 #include "internal.h"
 
 struct tally {
@@ -6,6 +7,8 @@ struct tally {
     uint64_t bytes, dead_bytes, body_bytes;
     uint64_t droppable, droppable_bytes;
     uint64_t entries;
+    uint64_t lined, lined_bytes;
+    uint32_t *members; /* by line */
 };
 
 static void see(const struct queue *q, struct tally *t, uint32_t i, enum place place,
@@ -18,6 +21,13 @@ static void see(const struct queue *q, struct tally *t, uint32_t i, enum place p
     t->entries++;
     t->count[state]++;
     *(state == QUEUE_DEAD ? &t->dead_bytes : &t->bytes) += e->bytes;
+    if (e->flags & ENTRY_KEYED) {
+        const struct order_line *line = order_line_of(q, e);
+        bool outside = place == PLACE_RETURNED || place == PLACE_ALONE || place == PLACE_LEASED;
+        bool inside = place == PLACE_LINE || place == PLACE_LATE;
+        SL_ASSERT(outside ? line->out == i : inside ? line->out != i : state == QUEUE_DELAYED);
+        t->members[line->self]++;
+    }
     if (e->msg != NULL) {
         SL_ASSERT(message_id(e->msg) == e->id && message_bytes(e->msg) == e->bytes);
         t->body_bytes += e->bytes;
@@ -45,9 +55,9 @@ static void check_heap(const struct queue *q, struct tally *t, const struct sl_h
         see(q, t, h->nodes[n].item, place, state);
         SL_ASSERT(e->pos == n);
         SL_ASSERT(n == 0 || h->nodes[(n - 1) / 2].key <= h->nodes[n].key);
-        SL_ASSERT(state != QUEUE_READY || h->nodes[n].key == e->id);
+        SL_ASSERT(state != QUEUE_READY || h->nodes[n].key <= e->id); /* less: it took the place of another */
         bool alone = e->attempts > 0 && entry_is_last_attempt(q, e);
-        SL_ASSERT(state != QUEUE_READY || alone == (place == PLACE_ALONE));
+        SL_ASSERT(state != QUEUE_READY || place == PLACE_LATE || alone == (place == PLACE_ALONE));
     }
 }
 
@@ -122,7 +132,7 @@ static void check_consumers(const struct queue *q, struct tally *t)
         open += c->open_at != 0;
         all++;
         if (slot == q->reserved)
-            reserved_is_there = !consumer_is_closed(c);
+            reserved_is_there = !consumer_is_closed(c) || slot == q->answered; /* it is let go before the next dispatch */
     }
     SL_ASSERT(open == q->n_open && all == q->consumers.used);
     SL_ASSERT(reserved_is_there);
@@ -143,29 +153,129 @@ static void check_aside(const struct queue *q, struct tally *t)
     SL_ASSERT(lines == q->key_lines.used && leased <= q->count[QUEUE_LEASED]);
 }
 
+static void see_ready(const struct queue *q, struct tally *t, uint32_t i)
+{
+    const struct queue_entry *e = entry_at(q, i);
+    if ((e->flags & ENTRY_HELD) == 0) {
+        t->lined++;
+        t->lined_bytes += e->bytes;
+    }
+}
+
+/* In order of id. One that took the place of another has that one's place, and an id of its own. */
+static void check_line_list(const struct queue *q, struct tally *t, const struct order_line *line)
+{
+    check_list(q, t, &line->waiting, PLACE_LINE, QUEUE_READY);
+    uint64_t before = 0;
+    for (uint32_t i = line->waiting.head; i != 0; i = entry_at(q, i)->next) {
+        const struct queue_entry *e = entry_at(q, i);
+        SL_ASSERT(order_line_of(q, e) == line);
+        SL_ASSERT(e->id > before || q->counters.replaced > 0);
+        before = e->id;
+        see_ready(q, t, i);
+    }
+}
+
+static void check_late(const struct queue *q, struct tally *t, const struct order_line *line)
+{
+    if (line->late == NULL)
+        return;
+    SL_ASSERT(line->late->n > 0);
+    check_heap(q, t, line->late, PLACE_LATE, QUEUE_READY);
+    for (uint32_t n = 0; n < line->late->n; n++) {
+        SL_ASSERT(order_line_of(q, entry_at(q, line->late->nodes[n].item)) == line);
+        see_ready(q, t, line->late->nodes[n].item);
+    }
+}
+
+/* Nobody waits behind nobody; who can still be overtaken is the first. */
+static void check_out(const struct queue *q, const struct order_line *line)
+{
+    uint32_t first = order_line_first(q, line);
+    if (line->out == 0) {
+        SL_ASSERT(first == 0 || (entry_at(q, first)->flags & ENTRY_HELD) != 0);
+        return;
+    }
+    const struct queue_entry *out = entry_at(q, line->out);
+    SL_ASSERT((out->flags & (ENTRY_KEYED | ENTRY_HELD)) == ENTRY_KEYED && order_line_of(q, out) == line);
+    SL_ASSERT(line->out_id <= out->id && (line->out_id == out->id || q->counters.replaced > 0));
+    SL_ASSERT(out->state != QUEUE_READY || first == 0 || out->id < entry_at(q, first)->id || q->counters.replaced > 0);
+}
+
+static void check_age(const struct queue *q, const struct order_line *line)
+{
+    bool aged = line->ready > 0 && q->cfg.overflow == QUEUE_DROP_OLDEST;
+    SL_ASSERT(aged == (line->age_pos != UINT32_MAX));
+    if (!aged)
+        return;
+    SL_ASSERT(q->ages.nodes[line->age_pos].item == line->self);
+    SL_ASSERT(q->ages.nodes[line->age_pos].key == entry_at(q, order_line_first(q, line))->id);
+}
+
+static void check_lines(const struct queue *q, struct tally *t)
+{
+    const struct order_line *line;
+    size_t pos = 0, lines = 0, aged = 0, late = 0;
+    while ((line = sl_idmap_next(&q->lines_by_key, &pos)) != NULL) {
+        uint64_t lined = t->lined;
+        check_line_list(q, t, line);
+        check_late(q, t, line);
+        check_out(q, line);
+        check_age(q, line);
+        SL_ASSERT(t->lined - lined == line->ready);
+        SL_ASSERT(sl_idmap_get(&q->lines_by_key, line->hash) == line);
+        late += line->late == NULL ? 0 : line->late->n;
+        aged += line->age_pos != UINT32_MAX;
+        lines++;
+    }
+    SL_ASSERT(lines == q->lines.used && aged == q->ages.n && late == q->n_late);
+    SL_ASSERT(t->lined == q->lined && t->lined_bytes == q->lined_bytes);
+}
+
+/* After all places were walked. */
+static void check_members(const struct queue *q, const struct tally *t)
+{
+    const struct order_line *line;
+    size_t pos = 0;
+    while ((line = sl_idmap_next(&q->lines_by_key, &pos)) != NULL)
+        SL_ASSERT(line->members > 0 && line->members == t->members[line->self]);
+}
+
 static void check_counters(const struct queue *q, const struct tally *t)
 {
     const struct queue_counters *c = &q->counters;
     uint64_t left =
-        c->acked + c->expired + c->dropped + c->dead_dropped + c->dead_expired + c->purged;
+        c->acked + c->expired + c->dropped + c->dead_dropped + c->dead_expired + c->purged + c->cancelled + c->replaced + c->moved + c->dead_removed;
     SL_ASSERT(c->accepted + q->restored == left + t->entries);
     SL_ASSERT(t->entries == q->entries.used);
 }
 
+static void check_cursors(const struct queue *q)
+{
+    for (const struct queue_dead_cursor *c = q->cursors; c != NULL; c = c->next)
+        SL_ASSERT(c->at == 0 || entry_at(q, c->at)->place == PLACE_DEAD);
+    SL_ASSERT(q->cursors == NULL || !q->dead_unsorted);
+}
+
 void queue_check(const struct queue *q)
 {
-    struct tally t = {.entries = 0};
+    struct tally t = {.members = sl_calloc((size_t)q->lines.n_chunks * SL_SLAB_CHUNK + 1, sizeof *t.members)};
     check_bands(q, &t);
     check_list(q, &t, &q->held, PLACE_HELD, QUEUE_READY);
     check_heap(q, &t, &q->delayed, PLACE_DELAYED, QUEUE_DELAYED);
     check_heap(q, &t, &q->deferred, PLACE_DEFERRED, QUEUE_DELAYED);
     check_list(q, &t, &q->dead, PLACE_DEAD, QUEUE_DEAD);
     check_aside(q, &t);
+    check_lines(q, &t);
     check_consumers(q, &t);
+    check_members(q, &t);
+    sl_free(t.members);
     for (uint32_t s = 0; s < QUEUE_NSTATES; s++)
         SL_ASSERT(t.count[s] == q->count[s]);
     SL_ASSERT(t.bytes == q->bytes && t.dead_bytes == q->dead_bytes &&
               t.body_bytes == q->body_bytes);
+    SL_ASSERT(!q->paused || q->restrained);
     SL_ASSERT(t.droppable == q->droppable && t.droppable_bytes == q->droppable_bytes);
     check_counters(q, &t);
+    check_cursors(q);
 }

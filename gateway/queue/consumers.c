@@ -340,8 +340,8 @@ int queue_extend(struct queue *q, uint64_t lease, uint64_t ms, const struct sl_n
 
 uint32_t queue_consumer_add(struct queue *q, const struct queue_consumer_config *cfg)
 {
-    uint32_t slot = sl_slab_take(&q->consumers);
-    struct consumer *c = sl_slab_at(&q->consumers, slot);
+    uint32_t slot = sl_slab_take_shift(&q->consumers, CONSUMERS_SHIFT);
+    struct consumer *c = sl_slab_at_shift(&q->consumers, slot, CONSUMERS_SHIFT);
     *c = (struct consumer){.slot = slot, .cfg = *cfg, .next = q->first_consumer, .patience_ms = UINT64_MAX};
     if (is_batching(c))
         c->cfg.concurrency = c->cfg.prefetch = c->cfg.batch_max;
@@ -398,7 +398,7 @@ static void consumer_free(struct queue *q, struct consumer *c)
         q->collecting = 0;
     restraint_count(q, -(int)is_restrained(c));
     c->slot = 0;
-    sl_slab_give(&q->consumers, slot);
+    sl_slab_give_shift(&q->consumers, slot, CONSUMERS_SHIFT);
 }
 
 /* ---- loss ---- */

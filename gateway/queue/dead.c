@@ -1,4 +1,5 @@
-/* Dead letters: kept in order of death, bounded by number and by age. */
+/* Dead letters: kept in order of death, bounded by number and by age, looked at by
+ * those who move them on. */
 #include "internal.h"
 
 #include <stdlib.h>
@@ -7,7 +8,12 @@
 
 uint64_t entry_died(const struct queue_entry *e)
 {
-    return (uint64_t)e->extra << 32 | e->pos;
+    return (uint64_t)(e->extra & DIED_HIGH_MASK) << 32 | e->pos;
+}
+
+enum queue_cause entry_cause(const struct queue_entry *e)
+{
+    return (enum queue_cause)(e->extra >> CAUSE_SHIFT);
 }
 
 /* ---- order ---- */
@@ -68,6 +74,11 @@ bool queue_trim_dead(struct queue *q, struct queue_change *out)
     return true;
 }
 
+static void tell(const struct queue *q, uint32_t i, struct queue_change *out)
+{
+    entry_tell(q, i, QUEUE_UNCHANGED, entry_cause(entry_at(q, i)), out);
+}
+
 bool queue_dead_next(struct queue *q, uint32_t *entry, struct queue_change *out)
 {
     dead_sort(q);
@@ -76,6 +87,76 @@ bool queue_dead_next(struct queue *q, uint32_t *entry, struct queue_change *out)
     if (next == 0)
         return false;
     *entry = next;
-    entry_tell(q, next, QUEUE_UNCHANGED, QUEUE_CAUSE_NONE, out);
+    tell(q, next, out);
     return true;
+}
+
+bool queue_is_dead(const struct queue *q, uint32_t entry, uint64_t id)
+{
+    const struct queue_entry *e = entry_find(q, entry, id);
+    return e != NULL && e->place == PLACE_DEAD;
+}
+
+int queue_dead_leave(struct queue *q, uint32_t entry, uint64_t id, enum queue_exit exit, struct queue_change *out)
+{
+    SL_ASSERT(exit == QUEUE_EXIT_MOVED || exit == QUEUE_EXIT_DEAD_REMOVED);
+    if (!queue_is_dead(q, entry, id))
+        return SL_ENOENT;
+    entry_leave(q, entry, exit, out);
+    return SL_OK;
+}
+
+/* ---- cursors ---- */
+
+void queue_dead_begin(struct queue *q, struct queue_dead_cursor *c, bool follows)
+{
+    dead_sort(q);
+    *c = (struct queue_dead_cursor){ .at = q->dead.head, .follows = follows, .next = q->cursors };
+    q->cursors = c;
+}
+
+bool queue_dead_seek(struct queue *q, struct queue_dead_cursor *c, uint32_t entry, uint64_t id)
+{
+    if (!queue_is_dead(q, entry, id))
+        return false;
+    c->at = entry;
+    return true;
+}
+
+bool queue_dead_look(const struct queue *q, const struct queue_dead_cursor *c, struct queue_change *out)
+{
+    if (c->at == 0)
+        return false;
+    tell(q, c->at, out);
+    return true;
+}
+
+void queue_dead_pass(const struct queue *q, struct queue_dead_cursor *c)
+{
+    SL_ASSERT(c->at != 0);
+    c->at = entry_at(q, c->at)->next;
+}
+
+void queue_dead_end(struct queue *q, struct queue_dead_cursor *c)
+{
+    struct queue_dead_cursor **at = &q->cursors;
+    while (*at != c)
+        at = &(*at)->next;
+    *at = c->next;
+}
+
+void dead_joined(struct queue *q, uint32_t i)
+{
+    for (struct queue_dead_cursor *c = q->cursors; c != NULL; c = c->next) {
+        if (c->at == 0 && c->follows)
+            c->at = i;
+    }
+}
+
+void dead_leaves(struct queue *q, const struct queue_entry *e)
+{
+    for (struct queue_dead_cursor *c = q->cursors; c != NULL; c = c->next) {
+        if (c->at != 0 && entry_at(q, c->at) == e)
+            c->at = e->next;
+    }
 }

@@ -153,7 +153,7 @@ static void deliver(struct queue *q, uint32_t i, struct consumer *c, const struc
                     struct queue_delivery *out)
 {
     struct queue_entry *e = entry_at(q, i);
-    if (e->next != 0)
+    if (e->next != 0 && e->place == PLACE_FIFO)
         SL_PREFETCH(entry_at(q, e->next)->msg);
     unplace(q, e);
     entry_move(q, e, QUEUE_LEASED);
@@ -183,7 +183,10 @@ static enum queue_step step(struct queue *q, uint32_t i, bool alone, const struc
 {
     const struct queue_entry *e = entry_at(q, i);
     if (has_expired(q, e, now)) {
-        entry_leave(q, i, QUEUE_EXIT_EXPIRED, change);
+        if (q->cfg.dead_expired)
+            entry_expire(q, i, now, change);
+        else
+            entry_leave(q, i, QUEUE_EXIT_EXPIRED, change);
         return QUEUE_DROP;
     }
     if (e->msg == NULL)
@@ -220,19 +223,23 @@ static SL_ALWAYS_INLINE enum queue_step look(struct queue *q, const struct sl_no
     return step(q, i, false, now, out, change);
 }
 
-static SL_NOINLINE void prepare_restrained(struct queue *q, const struct sl_now *now)
+/* False: nothing may be leased at all. */
+static SL_NOINLINE bool prepare_restrained(struct queue *q, const struct sl_now *now)
 {
+    if (q->paused)
+        return false;
     restraint_look(q, now);
     if (q->call_all)
         keys_call_all(q);
+    return true;
 }
 
 enum queue_step queue_dispatch(struct queue *q, const struct sl_now *now,
                                struct queue_delivery *out, struct queue_change *change)
 {
     consumer_settle(q);
-    if (SL_UNLIKELY(q->restrained))
-        prepare_restrained(q, now);
+    if (SL_UNLIKELY(q->restrained) && !prepare_restrained(q, now))
+        return QUEUE_IDLE;
     if ((q->ready_bands | q->alone_bands) == 0 || q->n_open == 0)
         return QUEUE_IDLE;
     q->seen = *now;

@@ -1,14 +1,16 @@
 /* What time brings: delayed messages become ready, dead letters grow old. */
 #include "internal.h"
 
-/* A first delivery joins the tail; what was delivered before goes to its place. */
+/* A first delivery joins the tail; what was delivered before, or is ordered, goes to its place. */
 static void become_ready(struct queue *q, uint32_t i, struct queue_change *out)
 {
     struct queue_entry *e = entry_at(q, i);
     bool released = e->extra > 0;
     unplace(q, e);
     entry_move(q, e, QUEUE_READY);
-    if (e->flags & ENTRY_HELD) {
+    if (e->flags & ENTRY_KEYED) {
+        order_ready(q, i);
+    } else if (e->flags & ENTRY_HELD) {
         place_held(q, i);
     } else if (released || e->attempts > 0) {
         place_again(q, i);

@@ -29,15 +29,21 @@ enum queue_admission queue_admits(const struct queue *q, uint32_t count, uint64_
         return QUEUE_REFUSE;
     if (q->cfg.overflow == QUEUE_BLOCK)
         return QUEUE_WAIT;
-    struct room kept = {there.count - q->droppable, there.bytes - q->droppable_bytes};
+    struct room kept = {there.count - q->droppable - q->lined,
+                        there.bytes - q->droppable_bytes - q->lined_bytes};
     return fits(q, kept, count, bytes) ? QUEUE_ADMIT : QUEUE_WAIT;
 }
 
-/* The smallest id among the heads of all bands. */
+bool queue_has_room(const struct queue *q, uint32_t count, uint64_t bytes)
+{
+    return fits(q, occupied(q), count, bytes);
+}
+
+/* The smallest id among the heads of all bands and lines. */
 static uint32_t oldest_ready(const struct queue *q)
 {
-    uint32_t oldest = 0;
-    uint64_t oldest_id = UINT64_MAX;
+    uint32_t oldest = order_oldest(q);
+    uint64_t oldest_id = oldest == 0 ? UINT64_MAX : entry_at(q, oldest)->id;
     for (uint32_t p = 0; p < PRIORITIES; p++) {
         const struct band *b = &q->bands[p];
         const struct sl_heap_node *last = sl_heap_top(&b->alone);
@@ -87,8 +93,13 @@ uint32_t queue_enqueue(struct queue *q, struct message *m, uint32_t flags, const
     q->counters.accepted++;
     if (flags & QUEUE_HOLD)
         e->flags |= ENTRY_HELD;
+    uint64_t key = SL_LIKELY(!q->cfg.order.on) ? 0 : queue_order_key(q, m);
+    if (SL_UNLIKELY(key != 0))
+        order_join(q, i, key);
     if (later)
         place_due(q, i, deliver_at, !relative);
+    else if (SL_UNLIKELY(key != 0))
+        order_ready(q, i);
     else if (flags & QUEUE_HOLD)
         place_held(q, i);
     else
@@ -103,11 +114,17 @@ int queue_unhold(struct queue *q, uint32_t entry, uint64_t id)
     if (e == NULL)
         return SL_ENOENT;
     e->flags &= (uint8_t)~ENTRY_HELD;
+    if (e->place == PLACE_LINE || e->place == PLACE_LATE)
+        order_unheld(q, e);
     if (e->place != PLACE_HELD)
         return SL_OK;
+    uint32_t before = e->pos;
     unplace(q, e);
     uint32_t tail = q->bands[e->priority].fifo.tail;
-    if (tail == 0 || entry_at(q, tail)->id < id)
+    if (before > 0) {
+        place_new(q, entry);
+        place_as(q, entry, id - before);
+    } else if (tail == 0 || entry_at(q, tail)->id < id)
         place_new(q, entry);
     else
         place_again(q, entry);

@@ -27,6 +27,8 @@ enum place {
     PLACE_RETURNED, /* READY, came back: by id */
     PLACE_ALONE,    /* READY, the next attempt is the last: by id */
     PLACE_ASIDE,    /* READY, of its key are as many leased as may be */
+    PLACE_LINE,     /* READY, behind others of its order key */
+    PLACE_LATE,     /* the same, come when younger ones were there: by id */
     PLACE_LEASED,
     PLACE_DELAYED,  /* by due time in steady time */
     PLACE_DEFERRED, /* DELAYED by an absolute time: by due time in wall time */
@@ -38,8 +40,9 @@ enum entry_flag {
     ENTRY_WANTED = 2,      /* its body has been asked for */
     ENTRY_REDELIVERED = 4, /* it may have been delivered before */
     ENTRY_STALE = 8,       /* restored when it had already expired */
-    ENTRY_CALLED = 32,     /* it stood aside: when it leaves unleased, the next of its key must be called */
     ENTRY_SINGLE = 16,     /* it was in a batch whose worker was lost: it goes out by itself */
+    ENTRY_CALLED = 32,     /* it stood aside: when it leaves unleased, the next of its key must be called */
+    ENTRY_KEYED = 64,      /* it belongs to a line */
 };
 
 /* `id` is 0 in a record that is free. It must not come first: the slab writes
@@ -49,13 +52,13 @@ struct queue_entry {
         uint32_t prev;  /* in a list */
         uint32_t avoid; /* else: the consumer that released it last, or 0 */
     };
-    uint32_t next;
+    uint32_t next; /* in a list; else of one that is keyed: its line */
     uint64_t id;
     struct message *msg; /* NULL: evicted */
-    uint32_t pos;   /* place in a heap; slot of the lease; dead: low part of the time of death */
+    uint32_t pos;   /* place in a heap; slot of the lease; in a line's list: the line; held: how much older the id is in whose place it comes; dead: low part of the time of death */
     uint32_t bytes; /* message_bytes() */
     uint16_t attempts;
-    uint16_t extra; /* releases in a row; dead: high part of the time of death */
+    uint16_t extra; /* releases in a row; dead: cause, and high part of the time of death */
     uint8_t state, place, flags, priority;
 };
 static_assert(sizeof(struct queue_entry) <= 40, "ten million entries must fit in 400 MB");
@@ -132,6 +135,20 @@ struct key_line {
     struct list aside;
 };
 
+/* The messages of one order key. */
+struct order_line {
+    uint32_t self;
+    uint32_t out; /* the one that is called: in a band, leased, or waiting to come again as the first; 0: none */
+    uint64_t hash;
+    uint64_t out_id; /* its place: its id, or less when it has the place of another (dedup `replace`) */
+    struct list waiting;  /* by id */
+    struct sl_heap *late; /* by id; NULL: none */
+    uint32_t members;     /* all that are not dead: also what is delayed or was skipped */
+    uint32_t ready;       /* of those that wait, how many are not held */
+    uint32_t age_pos;     /* in queue.ages */
+};
+static_assert(sizeof(struct order_line) <= 56, "a million keys must fit in 56 MB, beside their messages");
+
 struct queue {
     struct queue_config cfg;
     struct queue_counters counters;
@@ -143,11 +160,13 @@ struct queue {
     uint16_t ready_bands, alone_bands; /* bit p: band p has some */
     struct list held, dead;
     bool dead_unsorted; /* since a restore */
+    struct queue_dead_cursor *cursors; /* places in `dead` */
     struct sl_heap delayed, deferred;
 
     uint64_t count[QUEUE_NSTATES];
     uint64_t bytes, dead_bytes, body_bytes;
     uint64_t droppable, droppable_bytes; /* in a band */
+    uint64_t lined, lined_bytes;         /* in lines, and not held */
     uint64_t restored;
 
     struct lease *leases; /* slot 0 is never used */
@@ -158,7 +177,8 @@ struct queue {
     uint32_t first_consumer;
     struct open_consumer *open;
     uint32_t n_open, cap_open, cursor;
-    bool restrained;       /* some consumers get batches or have a rate, or keys are limited */
+    bool paused;           /* nothing is leased */
+    bool restrained;       /* it is paused, some consumers get batches or have a rate, or keys are limited */
     uint32_t n_restrained; /* those consumers */
     uint32_t collecting;   /* whose batch is being filled; 0: nobody's */
     bool filling;          /* something is ready since filling_ms that is in no batch */
@@ -172,6 +192,10 @@ struct queue {
     struct sl_slab key_lines; /* those that have something leased, or aside */
     struct sl_idmap keys;     /* the same, by hash */
     bool call_all;            /* of some key nobody was called */
+    struct sl_slab lines;     /* order_by */
+    struct sl_idmap lines_by_key;
+    uint32_t n_late;          /* entries in lines' heaps */
+    struct sl_heap ages;      /* drop_oldest: lines in which somebody waits, by the id of the first */
     uint32_t answered; /* the consumer that answered last and is not counted as open yet; 0: none */
     uint32_t reserved; /* gets nothing, so that it becomes idle for a last attempt */
     struct sl_timers timers;
@@ -213,6 +237,8 @@ uint32_t entry_take(struct queue *q, uint64_t id, uint32_t bytes, enum queue_sta
 void entry_set_body(struct queue *q, struct queue_entry *e, struct message *m);
 /* Changes the state; illegal moves are our bug. */
 void entry_move(struct queue *q, struct queue_entry *e, enum queue_state to);
+/* sl_heap.moved of heaps of entries; the argument is the queue. */
+void queue_on_moved(void *arg, uint32_t item, uint32_t pos);
 /* Takes it out of wherever it stands. */
 void unplace(struct queue *q, struct queue_entry *e);
 /* To the tail of its priority. */
@@ -220,11 +246,16 @@ void place_new(struct queue *q, uint32_t i);
 /* Among those that came back, or that have one attempt left. */
 void place_again(struct queue *q, uint32_t i);
 void place_held(struct queue *q, uint32_t i);
+/* A new one, ready or held, takes the place of that older id; of one that is called, or waits in its line, the
+ * place stays. */
+void place_as(struct queue *q, uint32_t i, uint64_t id);
 void place_due(struct queue *q, uint32_t i, uint64_t due_ms, bool absolute);
-void place_dead(struct queue *q, uint32_t i, uint64_t died_ms);
+void place_dead(struct queue *q, uint32_t i, uint64_t died_ms, enum queue_cause cause);
 void place_leased(struct queue_entry *e, uint32_t lease_slot);
 /* By age, as far as its neighbours tell. */
 void place_aside(struct queue *q, struct key_line *line, uint32_t i);
+/* At the tail, or before all others. */
+void list_enter(struct queue *q, struct list *l, uint32_t i, bool first);
 void list_remove(struct queue *q, struct list *l, struct queue_entry *e);
 uint64_t entry_due(const struct queue *q, const struct queue_entry *e);
 bool entry_is_last_attempt(const struct queue *q, const struct queue_entry *e);
@@ -302,7 +333,37 @@ void restraint_count(struct queue *q, int change);
 /* Before each dispatch. */
 void restraint_look(struct queue *q, const struct sl_now *now);
 
+/* ---- lines.c ---- */
+
+void order_init(struct queue *q);
+void order_fini(struct queue *q);
+/* A new entry belongs to the line of this key. */
+void order_join(struct queue *q, uint32_t i, uint64_t key);
+/* A keyed one, in no place, is ready: it goes to its place in its line, or out. */
+void order_ready(struct queue *q, uint32_t i);
+/* It waits in its line and is held no longer. */
+void order_unheld(struct queue *q, struct queue_entry *e);
+/* One that stands in its line has another id. */
+void order_renamed(struct queue *q, const struct queue_entry *e);
+/* The one that was called waits elsewhere: the next one goes. */
+void order_skip(struct queue *q, uint32_t i);
+/* Restored: it failed, and the others of its key wait for it. */
+void order_wait(struct queue *q, uint32_t i);
+/* One that stands in its line goes elsewhere. */
+void order_unplace(struct queue *q, struct queue_entry *e);
+/* It is in no line any more; in no place, or leased. */
+void order_left(struct queue *q, uint32_t i);
+/* The first one that waits and could be dropped, of the line whose first is the oldest; 0: none. */
+uint32_t order_oldest(const struct queue *q);
+struct order_line *order_line_of(const struct queue *q, const struct queue_entry *e);
+/* The first one that waits; 0: none. */
+uint32_t order_line_first(const struct queue *q, const struct order_line *line);
+
 /* ---- keys.c ---- */
+
+/* What a message has of that kind; empty: nothing. A view. */
+struct sl_bytes key_of_message(enum queue_key key, const char *header, const struct message *m);
+
 
 static inline bool keys_limited(const struct queue *q)
 {
@@ -336,10 +397,22 @@ void entry_fail(struct queue *q, uint32_t i, const struct failure *f, const stru
 /* Back to ready, nothing is charged. */
 void entry_return(struct queue *q, uint32_t i, enum queue_cause cause, struct queue_change *out);
 
+/* Dead without a failed attempt: its time was over while it waited. */
+void entry_expire(struct queue *q, uint32_t i, const struct sl_now *now, struct queue_change *out);
+
 /* ---- dead.c ---- */
 
+/* The time of a death has 44 bits: 500 years. */
+#define CAUSE_SHIFT    12u
+#define DIED_HIGH_MASK 0xfffu
+static_assert(QUEUE_CAUSE_WORKER_KILLED <= 15, "a cause has four bits");
+
+/* One joined at the end, or is about to leave. */
+void dead_joined(struct queue *q, uint32_t i);
+void dead_leaves(struct queue *q, const struct queue_entry *e);
 /* Dead letters stand in order of death from here on. */
 void dead_sort(struct queue *q);
 uint64_t entry_died(const struct queue_entry *e);
+enum queue_cause entry_cause(const struct queue_entry *e);
 
 #endif

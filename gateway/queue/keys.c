@@ -11,25 +11,14 @@
 
 /* ---- a message's key ---- */
 
-static struct sl_bytes header_of(const struct message *m, const char *name)
-{
-    struct message_header h;
-    size_t pos = 0;
-    while (message_header_next(message_record(m), &pos, &h)) {
-        if (sl_bytes_is(h.name, name))
-            return h.value;
-    }
-    return SL_BYTES_NONE;
-}
-
-static struct sl_bytes key_of(const struct queue *q, const struct message *m)
+struct sl_bytes key_of_message(enum queue_key key, const char *header, const struct message *m)
 {
     struct message_parts parts;
-    switch (q->key_limit.key) {
+    switch (key) {
     case QUEUE_KEY_TOPIC:
         return message_topic(m);
     case QUEUE_KEY_HEADER:
-        return header_of(m, q->key_limit.header);
+        return message_header_value(message_record(m), header);
     case QUEUE_KEY_CLIENT:
         break;
     }
@@ -63,7 +52,7 @@ static void line_free_if_unused(struct queue *q, struct key_line *line)
 
 static struct key_line *line_of(struct queue *q, const struct queue_entry *e, bool make)
 {
-    struct sl_bytes key = key_of(q, e->msg);
+    struct sl_bytes key = key_of_message(q->key_limit.key, q->key_limit.header, e->msg);
     if (key.n == 0)
         return NULL; /* no key, no limit */
     uint64_t hash = sl_hash(key);
@@ -167,6 +156,7 @@ static bool is_same(const struct queue_key_limit *a, const struct queue_key_limi
 
 void queue_limit_keys(struct queue *q, const struct queue_key_limit *limit)
 {
+    SL_ASSERT(limit->max == 0 || !q->cfg.order.on); /* one goes after the other already, and an entry stands aside for one reason */
     if (is_same(&q->key_limit, limit))
         return;
     all_go_back(q);

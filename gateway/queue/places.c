@@ -4,7 +4,7 @@
 /* ---- states ---- */
 
 static const unsigned allowed[QUEUE_NSTATES] = {
-    [QUEUE_READY] = BIT(QUEUE_LEASED),
+    [QUEUE_READY] = BIT(QUEUE_LEASED) | BIT(QUEUE_DEAD),
     [QUEUE_LEASED] = BIT(QUEUE_READY) | BIT(QUEUE_DELAYED) | BIT(QUEUE_DEAD),
     [QUEUE_DELAYED] = BIT(QUEUE_READY),
     [QUEUE_DEAD] = 0, /* it only leaves */
@@ -77,6 +77,7 @@ void entry_tell(const struct queue *q, uint32_t i, enum queue_fate fate, enum qu
         .fate = fate,
         .cause = cause,
         .state = (enum queue_state)e->state,
+        .bytes = e->bytes,
         .id = e->id,
         .entry = i,
         .attempts = e->attempts,
@@ -115,6 +116,9 @@ static void count_exit(struct queue *q, enum queue_exit exit)
     case QUEUE_EXIT_MOVED:
         q->counters.moved++;
         break;
+    case QUEUE_EXIT_DEAD_REMOVED:
+        q->counters.dead_removed++;
+        break;
     case QUEUE_EXIT_NONE:
         SL_ASSERT(exit != QUEUE_EXIT_NONE);
     }
@@ -128,6 +132,7 @@ void entry_leave(struct queue *q, uint32_t i, enum queue_exit exit, struct queue
         .exit = exit,
         .cause = exit == QUEUE_EXIT_EXPIRED ? QUEUE_CAUSE_EXPIRED : QUEUE_CAUSE_NONE,
         .state = (enum queue_state)e->state,
+        .bytes = e->bytes,
         .id = e->id,
         .attempts = e->attempts,
         .due_steady_ms = entry_due(q, e),
@@ -137,6 +142,8 @@ void entry_leave(struct queue *q, uint32_t i, enum queue_exit exit, struct queue
         unplace(q, e);
     if (e->flags & ENTRY_CALLED)
         key_left(q, e);
+    if (SL_UNLIKELY(e->flags & ENTRY_KEYED))
+        order_left(q, i);
     count_out(q, e);
     count_exit(q, exit);
     if (e->msg != NULL)
@@ -180,6 +187,14 @@ static void list_prepend(struct queue *q, struct list *l, uint32_t i)
     e->next = l->head;
     entry_at(q, l->head)->prev = i;
     l->head = i;
+}
+
+void list_enter(struct queue *q, struct list *l, uint32_t i, bool first)
+{
+    if (first && l->head != 0)
+        list_prepend(q, l, i);
+    else
+        list_append(q, l, i);
 }
 
 /* ---- bands ---- */
@@ -238,6 +253,7 @@ void unplace(struct queue *q, struct queue_entry *e)
         list_remove(q, &q->held, e);
         break;
     case PLACE_DEAD:
+        dead_leaves(q, e);
         list_remove(q, &q->dead, e);
         break;
     case PLACE_DELAYED:
@@ -248,6 +264,10 @@ void unplace(struct queue *q, struct queue_entry *e)
         break;
     case PLACE_ASIDE:
         key_unplace(q, e);
+        break;
+    case PLACE_LINE:
+    case PLACE_LATE:
+        order_unplace(q, e);
         break;
     case PLACE_LEASED:
     case PLACE_NONE:
@@ -274,10 +294,25 @@ void place_again(struct queue *q, uint32_t i)
     band_enter(q, e, alone ? PLACE_ALONE : PLACE_RETURNED);
 }
 
+void place_as(struct queue *q, uint32_t i, uint64_t id)
+{
+    struct queue_entry *e = entry_at(q, i);
+    uint64_t before = e->id - id;
+    if (e->place == PLACE_HELD) {
+        e->pos = before < UINT32_MAX ? (uint32_t)before : 0;
+    } else if (e->place == PLACE_FIFO || e->place == PLACE_NONE) {
+        unplace(q, e);
+        sl_heap_push(&q->bands[e->priority].returned, id, i);
+        band_enter(q, e, PLACE_RETURNED);
+    }
+}
+
 void place_held(struct queue *q, uint32_t i)
 {
+    struct queue_entry *e = entry_at(q, i);
     list_append(q, &q->held, i);
-    entry_at(q, i)->place = PLACE_HELD;
+    e->place = PLACE_HELD;
+    e->pos = 0;
 }
 
 void place_due(struct queue *q, uint32_t i, uint64_t due_ms, bool absolute)
@@ -286,13 +321,16 @@ void place_due(struct queue *q, uint32_t i, uint64_t due_ms, bool absolute)
     entry_at(q, i)->place = absolute ? PLACE_DEFERRED : PLACE_DELAYED;
 }
 
-void place_dead(struct queue *q, uint32_t i, uint64_t died_ms)
+void place_dead(struct queue *q, uint32_t i, uint64_t died_ms, enum queue_cause cause)
 {
     struct queue_entry *e = entry_at(q, i);
+    if (e->flags & ENTRY_KEYED)
+        order_left(q, i);
     list_append(q, &q->dead, i);
     e->place = PLACE_DEAD;
     e->pos = (uint32_t)died_ms;
-    e->extra = (uint16_t)(died_ms >> 32);
+    e->extra = (uint16_t)((unsigned)cause << CAUSE_SHIFT | (died_ms >> 32 & DIED_HIGH_MASK));
+    dead_joined(q, i);
 }
 
 void place_leased(struct queue_entry *e, uint32_t lease_slot)
@@ -306,10 +344,7 @@ void place_aside(struct queue *q, struct key_line *line, uint32_t i)
 {
     struct queue_entry *e = entry_at(q, i);
     uint32_t head = line->aside.head;
-    if (head != 0 && e->id < entry_at(q, head)->id)
-        list_prepend(q, &line->aside, i);
-    else
-        list_append(q, &line->aside, i);
+    list_enter(q, &line->aside, i, head != 0 && e->id < entry_at(q, head)->id);
     e->place = PLACE_ASIDE;
     e->pos = line->self;
 }

@@ -14,7 +14,7 @@ const char *queue_cause_name(enum queue_cause c)
     return (size_t)c < SL_COUNT(names) ? names[c] : "unknown";
 }
 
-static void on_moved(void *arg, uint32_t item, uint32_t pos)
+void queue_on_moved(void *arg, uint32_t item, uint32_t pos)
 {
     entry_at((const struct queue *)arg, item)->pos = pos;
 }
@@ -35,13 +35,14 @@ struct queue *queue_new(const struct queue_config *cfg, uint64_t seed)
     sl_slab_init(&q->entries, sizeof(struct queue_entry));
     sl_slab_init_chunks(&q->consumers, sizeof(struct consumer), CONSUMERS_SHIFT);
     sl_slab_init(&q->key_lines, sizeof(struct key_line));
+    order_init(q);
     q->wake_ms = UINT64_MAX;
     for (uint32_t p = 0; p < PRIORITIES; p++) {
-        sl_heap_init(&q->bands[p].returned, on_moved, q);
-        sl_heap_init(&q->bands[p].alone, on_moved, q);
+        sl_heap_init(&q->bands[p].returned, queue_on_moved, q);
+        sl_heap_init(&q->bands[p].alone, queue_on_moved, q);
     }
-    sl_heap_init(&q->delayed, on_moved, q);
-    sl_heap_init(&q->deferred, on_moved, q);
+    sl_heap_init(&q->delayed, queue_on_moved, q);
+    sl_heap_init(&q->deferred, queue_on_moved, q);
     return q;
 }
 
@@ -76,6 +77,18 @@ static void drop_aside(struct queue *q)
     keys_fini(q);
 }
 
+static void drop_lines(struct queue *q)
+{
+    const struct order_line *line;
+    size_t pos = 0;
+    while ((line = sl_idmap_next(&q->lines_by_key, &pos)) != NULL) {
+        drop_list(q, &line->waiting);
+        for (uint32_t n = 0; line->late != NULL && n < line->late->n; n++)
+            drop_body(q, line->late->nodes[n].item);
+    }
+    order_fini(q);
+}
+
 static void drop_leases(struct queue *q)
 {
     for (uint32_t slot = 1; slot < q->n_leases; slot++) {
@@ -99,6 +112,7 @@ void queue_free(struct queue *q)
     drop_heap(q, &q->delayed);
     drop_heap(q, &q->deferred);
     drop_aside(q);
+    drop_lines(q);
     drop_leases(q);
     sl_free(q->limits);
     sl_timers_fini(&q->timers);
@@ -125,7 +139,7 @@ struct queue_counters *queue_counters(struct queue *q)
  * the memory limit for ever. */
 static uint64_t heaps_bytes(const struct queue *q)
 {
-    uint64_t nodes = (uint64_t)q->delayed.n + q->deferred.n;
+    uint64_t nodes = (uint64_t)q->delayed.n + q->deferred.n + q->ages.n + q->n_late;
     for (uint32_t p = 0; p < PRIORITIES; p++)
         nodes += (uint64_t)q->bands[p].returned.n + q->bands[p].alone.n;
     return nodes * sizeof(struct sl_heap_node);
@@ -137,6 +151,7 @@ void queue_depth(const struct queue *q, struct queue_depth *out)
     memcpy(out->count, q->count, sizeof out->count);
     out->memory = q->body_bytes + (uint64_t)q->entries.used * sizeof(struct queue_entry) + heaps_bytes(q);
     out->memory += (uint64_t)q->key_lines.used * (sizeof(struct key_line) + sizeof(struct sl_idmap_slot));
+    out->memory += (uint64_t)q->lines.used * (sizeof(struct order_line) + sizeof(struct sl_idmap_slot));
 }
 
 /* One that was never delivered is ready since it came in, or since its time came. */
@@ -149,9 +164,9 @@ static uint64_t fresh_ms(const struct message *m, const struct sl_now *now)
 
 void queue_pressure(const struct queue *q, const struct sl_now *now, struct queue_pressure *out)
 {
-    *out = (struct queue_pressure){ .ready = q->droppable };
-    if (q->droppable == 0)
-        return;
+    *out = (struct queue_pressure){ .ready = q->paused ? 0 : q->droppable };
+    if (out->ready == 0)
+        return; /* of a queue that is paused nothing waits for a worker */
     /* As long as the bands have not been empty; of a message it is less. */
     out->oldest_ms = now->mono_ms - q->ready_since_ms;
     uint16_t bands = q->ready_bands | q->alone_bands;

@@ -17,18 +17,23 @@ static bool is_past(uint64_t at_ms, bool relative, const struct sl_now *now)
 static void place_restored(struct queue *q, uint32_t i, const struct queue_restored *r,
                            const struct sl_now *now)
 {
+    bool keyed = (entry_at(q, i)->flags & ENTRY_KEYED) != 0;
     switch (r->state) {
     case QUEUE_READY:
-        if (r->attempts > 0)
+        if (keyed)
+            order_ready(q, i);
+        else if (r->attempts > 0)
             place_again(q, i);
         else
             place_new(q, i);
         return;
     case QUEUE_DELAYED:
         place_due(q, i, due_after_restart(q, r, now), r->due_absolute && r->attempts == 0);
+        if (keyed && r->attempts > 0 && q->cfg.order.on_failure != QUEUE_FAILURE_SKIPS)
+            order_wait(q, i);
         return;
     case QUEUE_DEAD:
-        place_dead(q, i, r->due_ms);
+        place_dead(q, i, r->due_ms, r->cause);
         q->dead_unsorted = true;
         return;
     case QUEUE_LEASED:
@@ -38,7 +43,7 @@ static void place_restored(struct queue *q, uint32_t i, const struct queue_resto
     SL_ASSERT(r->state == QUEUE_READY);
 }
 
-void queue_restore(struct queue *q, const struct queue_restored *r, const struct sl_now *now)
+uint32_t queue_restore(struct queue *q, const struct queue_restored *r, const struct sl_now *now)
 {
     q->seen = *now;
     uint32_t i = entry_take(q, r->id, r->bytes, r->state);
@@ -50,5 +55,8 @@ void queue_restore(struct queue *q, const struct queue_restored *r, const struct
     if (is_past(r->expires_at, r->expires_relative, now))
         e->flags |= ENTRY_STALE;
     q->restored++;
+    if (r->order_key != 0 && r->state != QUEUE_DEAD && q->cfg.order.on)
+        order_join(q, i, r->order_key);
     place_restored(q, i, r, now);
+    return i;
 }

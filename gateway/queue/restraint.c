@@ -129,7 +129,7 @@ void restraint_took(struct queue *q, struct consumer *c, const struct queue_entr
 void restraint_count(struct queue *q, int change)
 {
     q->n_restrained = (uint32_t)((int)q->n_restrained + change);
-    q->restrained = q->n_restrained > 0 || keys_limited(q);
+    q->restrained = q->n_restrained > 0 || keys_limited(q) || q->paused;
 }
 
 void restraint_look(struct queue *q, const struct sl_now *now)

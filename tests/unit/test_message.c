@@ -71,6 +71,17 @@ static void assert_holds(struct sl_bytes record, const struct message_parts *par
     assert_false(message_header_next(record, &pos, &h));
 }
 
+static void a_header_is_found_by_its_name_and_the_first_one_counts(void **state)
+{
+    (void)state;
+    const struct message_header headers[] = { { sl_str("k"), sl_str("v") }, { sl_str("twice"), sl_str("1") }, { sl_str("twice"), sl_str("2") } };
+    struct message *m = message_new(&(struct message_parts){ .topic = sl_str("t"), .headers = headers, .n_headers = SL_COUNT(headers) });
+    assert_true(sl_bytes_is(message_header_value(message_record(m), "k"), "v"));
+    assert_true(sl_bytes_is(message_header_value(message_record(m), "twice"), "1"));
+    assert_int_equal(message_header_value(message_record(m), "K").n, 0);
+    message_unref(m);
+}
+
 static void a_message_gives_back_what_it_was_built_from(void **state)
 {
     (void)state;
@@ -105,6 +116,7 @@ static void the_record_is_laid_out_as_documented(void **state)
         .qos = 1,
         .priority = 4,
         .flags = MESSAGE_DELIVER_RELATIVE,
+        .hops = 2,
         .accepted_at = 0x11,
         .deliver_at = 0x22,
         .expires_at = 0x33,
@@ -115,7 +127,7 @@ static void the_record_is_laid_out_as_documented(void **state)
         .n_headers = 1,
         .payload = sl_str("PAY"),
     };
-    static const uint8_t expected[] = "\x01\x03\x01\x04\x04\x00\x01\x00"
+    static const uint8_t expected[] = "\x01\x03\x01\x04\x04\x02\x01\x00"
                                       "\x08\x07\x06\x05\x04\x03\x02\x01"
                                       "\x11\0\0\0\0\0\0\0\x22\0\0\0\0\0\0\0\x33\0\0\0\0\0\0\0"
                                       "\x03\0\x01\0\0\0\0\0\0\0\0\0\x02\0\0\0"
@@ -389,6 +401,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_message_gives_back_what_it_was_built_from),
+        cmocka_unit_test(a_header_is_found_by_its_name_and_the_first_one_counts),
         cmocka_unit_test(the_record_is_laid_out_as_documented),
         cmocka_unit_test(an_empty_message_is_64_bytes),
         cmocka_unit_test(every_field_holds_65535_bytes),

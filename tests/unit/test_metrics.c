@@ -12,7 +12,7 @@ static void all_counters_are_printed_by_name_in_table_order(void **state)
         sl_buf_view(&out),
         " accepted=12 refused=0 delivered=0 acked=0 retried=0 released=0 returned=0 dead=0"
         " expired=0 dropped=0 dead_dropped=0 dead_expired=0 purged=0"
-        " cancelled=0 replaced=0 moved=0 duplicates=0 hop_limit=0 timed_out=0"
+        " cancelled=0 replaced=0 moved=0 dead_removed=0 expired_dead=0 duplicates=0 hop_limit=0 timed_out=0"
         " never_written=18446744073709551615"));
     sl_buf_fini(&out);
 }

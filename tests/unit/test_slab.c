@@ -89,11 +89,11 @@ static void memory_goes_back_when_the_last_of_many_does(void **state)
     const uint32_t many = (SL_SLAB_KEEPS + 2) * 16;
     for (int round = 0; round < 3; round++) {
         for (uint32_t i = 1; i < many; i++)
-            assert_int_equal(sl_slab_take(&s), i);
+            assert_int_equal(sl_slab_take_shift(&s, 4), i);
         assert_true(sl_slab_bytes(&s) >= many * sizeof(struct record));
-        memset(sl_slab_at(&s, many - 1), 0xee, sizeof(struct record));
+        memset(sl_slab_at_shift(&s, many - 1, 4), 0xee, sizeof(struct record));
         for (uint32_t i = many - 1; i > 0; i--)
-            sl_slab_give(&s, i);
+            sl_slab_give_shift(&s, i, 4);
         assert_int_equal(s.n_chunks, 1);
         assert_true(s.made <= 16);
     }

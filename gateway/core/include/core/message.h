@@ -102,6 +102,7 @@ static inline void message_unref(struct message *m)
 
 /* Where the record's first fields stand; the table above is the specification. */
 enum {
+    MESSAGE_AT_PROTOCOL = 1,
     MESSAGE_AT_QOS = 2,
     MESSAGE_AT_PRIORITY = 3,
     MESSAGE_AT_FLAGS = 4,
@@ -173,6 +174,8 @@ struct sl_bytes message_topic(const struct message *m);
 void message_view(struct sl_bytes record, struct message_parts *out);
 /* *pos starts at 0; false at the end. */
 bool message_header_next(struct sl_bytes record, size_t *pos, struct message_header *out);
+/* The first of that name; SL_BYTES_NONE: there is none. */
+struct sl_bytes message_header_value(struct sl_bytes record, const char *name);
 
 /* "mqtt" and the like, for logs and workers. */
 const char *message_protocol_name(enum message_protocol p);

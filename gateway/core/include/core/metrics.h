@@ -9,7 +9,7 @@
     X(connections_opened) X(connections_closed) X(connections_refused) X(protocol_errors)          \
     X(bytes_read) X(bytes_written)                                                                 \
     X(publishes_received) X(publishes_answered) X(publishes_refused) X(publishes_parked)           \
-    X(no_taker) X(qos2_duplicates) X(meaning_ignored) X(takeovers) X(takeovers_refused)            \
+    X(no_taker) X(qos1_duplicates) X(qos2_duplicates) X(meaning_ignored) X(takeovers) X(takeovers_refused)            \
     X(wills_published) X(wills_dropped) X(results_sent) X(results_dropped) X(reply_to_refused)     \
     X(jobs_forgotten) X(schedules_fired) X(schedules_missed) X(schedules_dropped)                  \
     X(not_ready)                                                                                   \
@@ -28,7 +28,7 @@
 #define QUEUE_COUNTERS(X)                                                                          \
     X(accepted) X(refused) X(delivered) X(acked) X(retried) X(released) X(returned) X(dead)        \
     X(expired) X(dropped) X(dead_dropped) X(dead_expired) X(purged) X(cancelled) X(replaced)       \
-    X(moved) X(duplicates) X(hop_limit) X(timed_out) X(never_written)
+    X(moved) X(dead_removed) X(expired_dead) X(duplicates) X(hop_limit) X(timed_out) X(never_written)
 
 struct gateway_counters {
 #define X(name) uint64_t name;

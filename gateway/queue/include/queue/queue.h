@@ -4,12 +4,15 @@
  *      ┌─────────┐ ──────────▶ ┌────────┐ ───────────────▶ (gone)
  *  ──▶ │  READY  │             │ LEASED │
  *      └─────────┘ ◀────────── └────────┘
- *        ▲     ▲    returned     │     │ last attempt failed, poison
- *    due │     └─────────────────┼─────┼──────────── redrive
+ *        ▲          returned     │     │ last attempt failed, poison
+ *    due │                       │     │
  *      ┌─────────┐  failed,      │     ▼
- *      │ DELAYED │ ◀─ released ──┘   ┌──────┐
- *      └─────────┘                   │ DEAD │
- *                                    └──────┘
+ *      │ DELAYED │ ◀─ released ──┘   ┌──────┐ forwarded, redriven,
+ *      └─────────┘     READY, ─────▶ │ DEAD │ ───────────────▶ (gone)
+ *                      expired       └──────┘ removed, ttl, cap
+ *
+ * A dead letter never comes back: who is redriven or forwarded is a new message at
+ * the tail of a queue.
  *
  * An entry is one queue's interest in one message: 40 bytes, in a slab, named
  * by a 32-bit index plus the message's id (an index alone may be reused). Its
@@ -25,6 +28,7 @@
 #include "core/message.h"
 #include "core/metrics.h"
 #include "core/times.h"
+#include "queue/dedup.h"
 
 enum queue_state { QUEUE_READY, QUEUE_LEASED, QUEUE_DELAYED, QUEUE_DEAD, QUEUE_NSTATES };
 enum queue_overflow { QUEUE_BLOCK, QUEUE_REJECT, QUEUE_DROP_OLDEST };
@@ -61,7 +65,9 @@ struct queue_config {
     uint64_t ttl_ms;                   /* 0: none */
     uint64_t dead_max_messages, dead_ttl_ms;
     uint64_t ack_timeout_ms;           /* for the caller: the time limit of consumers that are not its own processes */
+    uint64_t reject_grace_ms;          /* for the caller: how long a producer that cannot be told is kept after a refusal */
     struct queue_order order;
+    struct queue_dedup dedup;          /* for the caller, who asks before it lets a message in */
     bool dead_expired;                 /* what expires while it waits is a dead letter, not dropped */
 };
 
@@ -82,7 +88,7 @@ const char *queue_cause_name(enum queue_cause c);
 /* What happened to one entry, for the caller to record. */
 enum queue_fate {
     QUEUE_GONE,     /* it left the queue: settle it in the store */
-    QUEUE_MOVED,    /* its state, attempts or due time changed: update it in the store */
+    QUEUE_MOVED,    /* its state, attempts or due time changed: update it in the store (with `cause`, when it is dead) */
     QUEUE_UNCHANGED /* back to ready or delayed without anything the store must know */
 };
 
@@ -98,6 +104,7 @@ enum queue_exit {
     QUEUE_EXIT_CANCELLED,
     QUEUE_EXIT_REPLACED, /* by a newer one of the same dedup key */
     QUEUE_EXIT_MOVED,    /* a dead letter went on: redriven, or forwarded */
+    QUEUE_EXIT_DEAD_REMOVED, /* a dead letter that the operator dropped */
 };
 
 struct queue_change {
@@ -105,6 +112,7 @@ struct queue_change {
     enum queue_exit exit;   /* with QUEUE_GONE */
     enum queue_cause cause; /* of a failed attempt or of a death */
     enum queue_state state; /* after the change */
+    uint32_t bytes;         /* message_bytes() */
     uint64_t id;
     uint32_t entry;    /* valid unless QUEUE_GONE */
     uint32_t attempts; /* failed ones, after the change */
@@ -138,6 +146,8 @@ enum queue_admission { QUEUE_ADMIT, QUEUE_WAIT, QUEUE_REFUSE };
  * of a full drop_oldest queue means: call queue_make_room until it is false.
  * What not even an empty queue could take is QUEUE_REFUSE under every policy. */
 enum queue_admission queue_admits(const struct queue *q, uint32_t count, uint64_t bytes);
+/* The same of room that is free, whatever the policy: for who waits for it. */
+bool queue_has_room(const struct queue *q, uint32_t count, uint64_t bytes);
 /* drop_oldest: drops the oldest ready message when `count` more of `bytes` do
  * not fit and dropping can make them fit. */
 bool queue_make_room(struct queue *q, uint32_t count, uint64_t bytes, struct queue_change *out);
@@ -149,6 +159,19 @@ enum queue_enqueue_flag {
  * deliver_at lies ahead. Returns the entry's index. */
 uint32_t queue_enqueue(struct queue *q, struct message *m, uint32_t flags,
                        const struct sl_now *now);
+/* The same in the place of an older one that waits, ready or delayed: that leaves by QUEUE_EXIT_REPLACED. 0: it
+ * is there no more, or does not wait, and nothing has changed. Among ready ones the newer has the older's
+ * place; a delay is its own. */
+uint32_t queue_replace(struct queue *q, uint32_t old_entry, uint64_t old_id, struct message *m, uint32_t flags,
+                       const struct sl_now *now, struct queue_change *out) SL_CHECK;
+/* Whether queue_replace would find it waiting; then *bytes is its size. */
+bool queue_waits(const struct queue *q, uint32_t entry, uint64_t id, uint64_t *bytes);
+/* The entry of a restored message, before anything but restores has happened; 0: there is none. */
+uint32_t queue_restored_entry(const struct queue *q, uint64_t id);
+/* The key of its line, for the caller to record with the entry; 0: it is not ordered. */
+uint64_t queue_entry_order_key(const struct queue *q, uint32_t entry);
+/* The same of any message. */
+uint64_t queue_order_key(const struct queue *q, const struct message *m);
 /* SL_ENOENT when that entry is no longer `id`. */
 SL_CHECK int queue_unhold(struct queue *q, uint32_t entry, uint64_t id);
 
@@ -168,7 +191,8 @@ struct queue_restored {
     enum queue_cause cause; /* DEAD: of its death */
     struct sl_bytes job_id; /* for the caller: of its message, a view; the queue does not look at it */
 };
-void queue_restore(struct queue *q, const struct queue_restored *r, const struct sl_now *now);
+/* Returns the entry's index. */
+uint32_t queue_restore(struct queue *q, const struct queue_restored *r, const struct sl_now *now);
 
 /* ---- consumers ---- */
 
@@ -229,7 +253,7 @@ struct queue_delivery {
 enum queue_step {
     QUEUE_IDLE,    /* nothing can be leased now */
     QUEUE_DELIVER, /* *out is filled: the consumer holds it */
-    QUEUE_DROP,    /* an expired message left: *change is filled */
+    QUEUE_DROP,    /* a message had expired: it left, or is dead (dead_expired): *change is filled */
     QUEUE_FETCH,   /* the next one's body is in the store: ask queue_wanted */
 };
 /* One step of dispatch. Fills every consumer to its concurrency first, then up
@@ -326,9 +350,85 @@ uint64_t queue_deadline(const struct queue *q);
 /* The dead letters passed their cap: the oldest leaves. */
 bool queue_trim_dead(struct queue *q, struct queue_change *out);
 
-/* Dead letters, oldest first: *entry starts at 0; false at the end. No change
- * while iterating. The cause is in the store, not here. */
+/* ---- dead letters ---- */
+
+/* In the order of their deaths: *entry starts at 0; false at the end. No change
+ * while iterating. Of the cause the latest failure's detail is in the store, not here. */
 bool queue_dead_next(struct queue *q, uint32_t *entry, struct queue_change *out);
+/* One leaves: MOVED or DEAD_REMOVED. SL_ENOENT: that entry is no longer `id`, or not dead. */
+SL_CHECK int queue_dead_leave(struct queue *q, uint32_t entry, uint64_t id, enum queue_exit exit, struct queue_change *out);
+/* Whether `id` is a dead letter and stands in that entry. */
+bool queue_is_dead(const struct queue *q, uint32_t entry, uint64_t id);
+
+/* A place among them that outlives what happens meanwhile: when the one it stands at
+ * leaves it stands at the next. Embedded by its owner; begin and end are a pair. */
+struct queue_dead_cursor {
+    uint32_t at;  /* 0: past the last */
+    bool follows; /* past the last it waits for the next that dies */
+    struct queue_dead_cursor *next;
+};
+/* At the oldest one. */
+void queue_dead_begin(struct queue *q, struct queue_dead_cursor *c, bool follows);
+/* At the one in `entry`; false: that is no longer the dead letter `id`, nothing changed. */
+bool queue_dead_seek(struct queue *q, struct queue_dead_cursor *c, uint32_t entry, uint64_t id);
+/* What it stands at; false: past the last. */
+bool queue_dead_look(const struct queue *q, const struct queue_dead_cursor *c, struct queue_change *out);
+/* To the one that died next. */
+void queue_dead_pass(const struct queue *q, struct queue_dead_cursor *c);
+void queue_dead_end(struct queue *q, struct queue_dead_cursor *c);
+
+/* ---- for operators ---- */
+
+/* While it is paused nothing is leased; what is leased may be answered, messages come in, and retries come due. */
+void queue_pause(struct queue *q, bool paused, const struct sl_now *now);
+bool queue_is_paused(const struct queue *q);
+
+/* Lets the message go by that exit. SL_ENOENT: the entry is not `id` any more. SL_ESTATE: it is leased. */
+SL_CHECK int queue_remove(struct queue *q, uint32_t entry, uint64_t id, enum queue_exit exit, struct queue_change *out);
+
+#define QUEUE_STATE_BIT(state) (1u << (state))
+
+/* A walk over what is there, in no order and in pieces: between them the queue may change as it likes. An
+ * entry that is there from the first piece to the last is met once. */
+struct queue_walk {
+    uint32_t states;            /* only these: QUEUE_STATE_BIT */
+    uint64_t first_id, last_id; /* only these */
+    uint64_t died_ms;           /* DEAD: only those that died then, in steady time, or earlier */
+    uint32_t at, end;           /* the walk's own */
+};
+/* The caller has set what is wanted. */
+void queue_walk_begin(const struct queue *q, struct queue_walk *w);
+/* Looks at no more than *looks entries, and takes off what it needed. false: that was not enough, or the walk is over. */
+bool queue_walk_next(const struct queue *q, struct queue_walk *w, uint32_t *looks, uint32_t *entry, uint64_t *id);
+static inline bool queue_walk_over(const struct queue_walk *w)
+{
+    return w->at >= w->end;
+}
+
+/* What an operator sees of a message. */
+struct queue_peeked {
+    uint64_t id;
+    uint32_t entry;
+    enum queue_state state;
+    uint8_t priority;
+    uint32_t attempts; /* failed ones */
+    uint32_t bytes;    /* message_bytes() */
+    bool redelivered;  /* it may have been delivered before */
+    bool held;         /* READY: it waits for its commit */
+    bool aside;        /* READY: it waits for others of its key */
+    bool started;      /* LEASED */
+    uint64_t wall_ms;  /* DELAYED: when it is due; DEAD: when it died; else 0 */
+    uint64_t lease;    /* LEASED, as are these */
+    uint32_t consumer;
+    void *consumer_arg;
+    struct message *msg; /* borrowed; NULL: evicted */
+};
+/* The first `max` of a state; returns how many those are. Nothing is changed by it. READY: in the order in which they
+ * go, then those that stand aside, then those that are held; DELAYED: as they come due; LEASED: as they were
+ * leased; DEAD: as they died. */
+uint32_t queue_peek(const struct queue *q, enum queue_state state, struct queue_peeked *out, uint32_t max);
+/* The one; false: it is not there (any more). */
+bool queue_look(const struct queue *q, uint32_t entry, uint64_t id, struct queue_peeked *out);
 
 /* Checks every invariant; aborts on a violation. For tests and the simulation. */
 void queue_check(const struct queue *q);
