@@ -65,6 +65,7 @@ static void by_type(const struct config_key *key, char *out, size_t cap)
         [KEY_CHOICE] = "",
         [KEY_STRINGS] = "a text or a list of texts",
         [KEY_ENV] = "an object of texts by names of A-Z a-z 0-9 _",
+        [KEY_HEADERS] = "an object of texts or lists of texts",
         [KEY_WORKERS] = "a whole number",
         [KEY_FILE_MODE] = "an octal text from \"0000\" to \"0777\"",
         [KEY_RESERVED] = "",

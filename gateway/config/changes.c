@@ -1,5 +1,5 @@
 /* What two configurations differ in, key by key: what a running gateway can take
- * over is the pools, all else is told by name. */
+ * over is the pools and the schedules, all else is told by name. */
 #include <stdio.h>
 #include <string.h>
 
@@ -70,12 +70,18 @@ static size_t plain_size(enum config_type type)
     return sizes[type];
 }
 
+/* Taken over by a running gateway, whatever is in them. */
+static bool is_taken_over(const struct config_key *key)
+{
+    return strcmp(key->path, "pools") == 0 || strcmp(key->path, "schedules") == 0;
+}
+
 static bool same_value(const struct config_key *key, const struct pair *at)
 {
     const char *before = at->before + key->at, *after = at->after + key->at;
     if (key->type == KEY_STRING || key->type == KEY_PATH)
         return same_pointed(before, after);
-    if (key->type == KEY_STRINGS || key->type == KEY_ENV)
+    if (key->type == KEY_STRINGS || key->type == KEY_ENV || key->type == KEY_HEADERS)
         return same_texts(before, after);
     return memcmp(before, after, plain_size(key->type)) == 0;
 }
@@ -159,7 +165,7 @@ static void compare_scope(struct changes *c, const struct pair *at)
     size_t n;
     const struct config_key *keys = config_keys(&n);
     for (size_t i = 0; i < n; i++) {
-        if (!config_key_is_in(&keys[i], at->scope) || strcmp(keys[i].path, "pools") == 0)
+        if (!config_key_is_in(&keys[i], at->scope) || is_taken_over(&keys[i]))
             continue;
         size_t back = config_path_key(&c->path, config_key_name(&keys[i]));
         compare_key(c, &keys[i], at);

@@ -5,6 +5,7 @@
 
 #include "core/utf8.h"
 #include "keys.h"
+#include "rules.h"
 
 #define CONFIG_SOCKET_PATH_MAX 107u
 
@@ -190,9 +191,22 @@ static void check_batch(struct check *k, const struct config_pool *p)
         fault(k, "with concurrency over 1 is not allowed: a worker has one batch at a time, of any size");
 }
 
+static bool is_ordered(const struct check *k, const char *queue)
+{
+    for (size_t i = 0; queue != NULL && i < k->c->n_queues; i++) {
+        const struct config_queue *q = &k->c->queues[i];
+        if (strcmp(q->name, queue) == 0)
+            return q->order_by != NULL && strcmp(q->order_by, "none") != 0;
+    }
+    return false;
+}
+
 /* It holds for a queue. */
 static void check_keys(struct check *k, const struct config_pool *p)
 {
+    at_pool(k, p, "max_in_flight_per_key");
+    if (p->max_in_flight_per_key > 0 && is_ordered(k, p->queue))
+        fault(k, "is for queues without order_by, which has one message of a key in flight, must be 0");
     for (const struct config_pool *other = k->c->pools; other < p; other++) {
         if (other->queue == NULL || p->queue == NULL || strcmp(other->queue, p->queue) != 0)
             continue;
@@ -288,14 +302,75 @@ static void check_pool(struct check *k, struct config_pool *p)
         fault(k, "is shorter than restart.initial, must be at least that");
 }
 
+static bool named_before(const struct config_strings *list, size_t index)
+{
+    for (size_t i = 0; i < index; i++) {
+        if (strcmp(list->v[i], list->v[index]) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void check_dedup(struct check *k, const struct config_queue *q)
+{
+    const struct config_strings *by = &q->dedup.by;
+    char shown[96];
+    at_top(k, "queues");
+    at_key(k, q->name);
+    at_key(k, "dedup");
+    at_key(k, "by");
+    size_t back = k->path.n;
+    if (by->n > CONFIG_DEDUP_PARTS)
+        fault(k, "has more than %u parts, must be fewer", CONFIG_DEDUP_PARTS);
+    for (size_t i = 0; i < by->n; i++) {
+        at_index(k, i);
+        if (!config_is_dedup(sl_str(by->v[i])))
+            fault(k, "\"%s\" is not allowed, must be \"client\", \"topic\", \"payload\", \"retransmit\" or \"header:NAME\"", sl_escape(sl_str(by->v[i]), shown, sizeof shown));
+        else if (named_before(by, i))
+            fault(k, "\"%s\" is named twice, must be once", sl_escape(sl_str(by->v[i]), shown, sizeof shown));
+        config_path_back(&k->path, back);
+    }
+}
+
 static void check_queue(struct check *k, const struct config_queue *q)
 {
+    check_dedup(k, q);
     at_top(k, "queues");
     at_key(k, q->name);
     at_key(k, "retry");
     at_key(k, "max");
     if (q->retry.max_ms < q->retry.initial_ms)
         fault(k, "is shorter than retry.initial, must be at least that");
+}
+
+/* From queue to queue; whoever goes on for longer than there are queues comes by again. */
+static bool comes_back(const struct config *c, const struct config_queue *q)
+{
+    size_t at = (size_t)(q - c->queues);
+    for (size_t steps = 0; steps < c->n_queues; steps++) {
+        if (c->queues[at].dead.forward_to == NULL || !find_queue(c, c->queues[at].dead.forward_to, &at))
+            return false;
+        if (&c->queues[at] == q)
+            return true;
+    }
+    return false;
+}
+
+static void check_forward(struct check *k, struct config_queue *q)
+{
+    const char *to = q->dead.forward_to;
+    at_top(k, "queues");
+    at_key(k, q->name);
+    at_key(k, "dead");
+    at_key(k, "forward_to");
+    if (to == NULL)
+        return;
+    if (!find_queue(k->c, to, &q->dead.forward_index))
+        no_such_queue(k, to);
+    else if (strcmp(to, q->name) == 0)
+        fault(k, "is this queue itself, must be another one");
+    else if (comes_back(k->c, q))
+        fault(k, "leads back to this queue, must be one that does not");
 }
 
 /* ---- the whole ---- */
@@ -321,6 +396,8 @@ void config_check(struct config *c, const struct config_node *root, const char *
     check_sizes(&k);
     for (size_t i = 0; i < c->n_queues; i++)
         check_queue(&k, &c->queues[i]);
+    for (size_t i = 0; i < c->n_queues; i++)
+        check_forward(&k, &c->queues[i]);
     for (size_t i = 0; i < c->n_routes; i++)
         check_route(&k, i);
     for (size_t i = 0; i < c->n_pools; i++)

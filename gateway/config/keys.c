@@ -26,6 +26,7 @@ _Static_assert(sizeof(enum config_tri) == sizeof(int), "enums are stored as int"
 #define TIME_US(s, f)       .type = KEY_DURATION_US, .at = U64_AT(s, f)
 #define SIZE(s, f)          .type = KEY_SIZE, .at = U64_AT(s, f)
 #define CHOICE(s, f, names) .type = KEY_CHOICE, .at = offsetof(s, f), .choices = (names)
+#define HEADERS(s, f)       .type = KEY_HEADERS, .at = TEXTS_AT(s, f)
 #define TEXTS(s, f)         .type = KEY_STRINGS, .at = TEXTS_AT(s, f)
 #define ELEMENTS(s, f)                                                                             \
     .at = offsetof(s, f), .n_at = offsetof(s, n_##f), .size = sizeof(*((s *)0)->f)
@@ -49,6 +50,7 @@ static const char *const overflows[] = { "block", "reject", "drop_oldest", NULL 
 static const char *const on_failures[] = { "block", "skip", "dead", NULL };
 static const char *const policies[] = { "drop", "replace", NULL };
 static const char *const sharings[] = { "free", "round_robin", NULL };
+static const char *const missed[] = { "skip", "once", "all", NULL };
 static const char *const modes[] = { "socket", "lines", "exec", NULL };
 
 #define C struct config
@@ -56,6 +58,7 @@ static const char *const modes[] = { "socket", "lines", "exec", NULL };
 #define Q struct config_queue
 #define R struct config_route
 #define P struct config_pool
+#define S struct config_schedule
 
 /* clang-format off */
 static const struct config_key keys[] = {
@@ -112,7 +115,7 @@ static const struct config_key keys[] = {
     { "auth.password_file", PATH(C, auth.password_file), .flags = KEY_NULLABLE | KEY_LATER, DEF("null"), .doc = "users and password hashes" },
     { "auth.acl_file", PATH(C, auth.acl_file), .flags = KEY_NULLABLE | KEY_LATER, DEF("null"), .doc = "who may publish and subscribe where" },
 
-    { "queues", KEY_MAP, ELEMENTS(C, queues), DEF("{}"), .example = "telemetry", .doc = "queues by name" },
+    { "queues", KEY_MAP, ELEMENTS(C, queues), DEF("{}"), .example = "telemetry", .doc = "queues by name; in each what is ready of a higher priority goes first, always: a lower one waits while there is any" },
     { "queues.*.durable", FLAG(Q, durable), DEF("true"), .doc = "false: lost with the process" },
     { "queues.*.max_messages", COUNT(Q, max_messages), RANGE(1, MANY), DEF("1000000"), .doc = "ready, delayed and leased" },
     { "queues.*.max_bytes", SIZE(Q, max_bytes), RANGE(KIB, 64 * TIB), DEF("\"4GiB\""), .doc = "ready, delayed and leased" },
@@ -129,14 +132,15 @@ static const struct config_key keys[] = {
     { "queues.*.dead", KEY_OBJECT, .doc = "dead letters" },
     { "queues.*.dead.max_messages", COUNT(Q, dead.max_messages), RANGE(1, MANY), DEF("100000"), .doc = "over it the oldest are lost, with an error in the log" },
     { "queues.*.dead.ttl", TIME(Q, dead.ttl_ms), RANGE(0, 100 * YEAR), DEF("\"14d\""), .doc = "kept this long; 0s: until removed" },
-    { "queues.*.dead.forward_to", TEXT(Q, dead.forward_to), .flags = KEY_NULLABLE | KEY_LATER, DEF("null"), .doc = "a queue that takes them instead" },
-    { "queues.*.order_by", TEXT(Q, order_by), .flags = KEY_LATER, CHECKED(config_is_order, "\"none\", \"client\", \"topic\" or \"header:NAME\""), DEF("\"none\""), .doc = "one message per key in flight" },
-    { "queues.*.on_failure", CHOICE(Q, on_failure, on_failures), .flags = KEY_LATER, DEF("\"block\""), .doc = "what a failed message does to its order key" },
+    { "queues.*.dead.forward_to", TEXT(Q, dead.forward_to), .flags = KEY_NULLABLE, .allowed = "the name of another queue", DEF("null"), .doc = "a queue that takes them instead" },
+    { "queues.*.dead.expired", FLAG(Q, dead.expired), DEF("false"), .doc = "messages that expire while they wait are dead letters too" },
+    { "queues.*.order_by", TEXT(Q, order_by), CHECKED(config_is_order, "\"none\", \"client\", \"topic\" or \"header:NAME\""), DEF("\"none\""), .doc = "messages that have this in common go one after the other, in the order of their acceptance; changes only on an empty queue" },
+    { "queues.*.on_failure", CHOICE(Q, on_failure, on_failures), DEF("\"block\""), .doc = "with order_by, what a failed message does to its key: block, the others wait for its retry; skip, they go on and it comes again later; dead, it is dead at once" },
     { "queues.*.dedup", KEY_OBJECT, .doc = "duplicates" },
-    { "queues.*.dedup.window", TIME(Q, dedup.window_ms), .flags = KEY_LATER, RANGE(0, YEAR), DEF("\"0s\""), .doc = "how long a key is remembered; 0s: off" },
-    { "queues.*.dedup.max", COUNT(Q, dedup.max), .flags = KEY_LATER, RANGE(1, 1e9), DEF("1000000"), .doc = "keys that are remembered" },
-    { "queues.*.dedup.by", TEXTS(Q, dedup.by), .flags = KEY_LATER | KEY_NONEMPTY, DEF("[\"client\",\"header:dedup-id\"]"), .doc = "what makes the key" },
-    { "queues.*.dedup.policy", CHOICE(Q, dedup.policy, policies), .flags = KEY_LATER, DEF("\"drop\""), .doc = "which of two stays" },
+    { "queues.*.dedup.window", TIME(Q, dedup.window_ms), RANGE(0, YEAR), DEF("\"0s\""), .doc = "a message whose key came within this time before is a duplicate: it is accepted and does not enter; 0s: off" },
+    { "queues.*.dedup.max", COUNT(Q, dedup.max), RANGE(1, 1e9), DEF("1000000"), .doc = "keys that are remembered, the latest; all queues' together may take a quarter of limits.memory, about 56 bytes each" },
+    { "queues.*.dedup.by", TEXTS(Q, dedup.by), .flags = KEY_NONEMPTY, DEF("[\"client\",\"header:dedup-id\"]"), .doc = "what makes the key: client, topic, payload, header:NAME, and retransmit (client, packet id, topic and payload, of what MQTT sends with DUP); without one of the headers there is no key" },
+    { "queues.*.dedup.policy", CHOICE(Q, dedup.policy, policies), DEF("\"drop\""), .doc = "drop: the first one stays; replace: the newer takes its place while it waits" },
 
     { "routes", KEY_LIST, ELEMENTS(C, routes), DEF("[]"), .doc = "from topics to queues; every route that matches applies" },
     { "routes[].match", TEXT(R, match), .flags = KEY_REQUIRED, CHECKED(config_is_filter, "an MQTT topic filter such as \"site/+/up/#\""), .example = "\"telemetry/#\"", .doc = "topic filter" },
@@ -159,7 +163,7 @@ static const struct config_key keys[] = {
     { "pools.*.max_in_flight_per_key", COUNT(P, max_in_flight_per_key), RANGE(0, 65535), DEF("0"), .doc = "messages of one key in workers' hands; others wait and hold up nobody; the same for all pools of a queue; 0: no limit" },
     { "pools.*.max_in_flight_key", TEXT(P, max_in_flight_key), CHECKED(config_is_key, "\"client\", \"topic\" or \"header:NAME\""), DEF("\"client\""), .doc = "what that key is: client, topic or header:NAME" },
     { "pools.*.batch", KEY_OBJECT, .doc = "several messages as one delivery" },
-    { "pools.*.batch.max", COUNT(P, batch.max), RANGE(1, 65535), DEF("1"), .doc = "most messages; a worker gets the next batch when it has answered all of one; 1: no batches" },
+    { "pools.*.batch.max", COUNT(P, batch.max), RANGE(1, 65535), DEF("1"), .doc = "most messages; a worker gets the next batch when it has answered all of one; of a key of order_by there is one in it; 1: no batches" },
     { "pools.*.batch.wait", TIME(P, batch.wait_ms), RANGE(0, HOUR), DEF("\"0s\""), .doc = "how long a batch may fill; 0s: what is there goes" },
     { "pools.*.worker_socket", PATH(P, worker_socket), .flags = KEY_NULLABLE, DEF("null"), .doc = "a Unix socket where workers that somebody else supervises join: those of the gateway's user, of this pool's, and root" },
     { "pools.*.worker_token", TEXT(P, worker_token), .flags = KEY_NULLABLE, CHECKED(config_is_token, "a text of 1 to 255 bytes"), DEF("null"), .doc = "what external workers have to say; null: nothing" },
@@ -189,11 +193,30 @@ static const struct config_key keys[] = {
     { "pools.*.restart.factor", REAL(P, restart.factor), RANGE(1, 100), DEF("2"), .doc = "longer each time by" },
     { "pools.*.restart.max", TIME(P, restart.max_ms), RANGE(1, DAY), DEF("\"30s\""), .doc = "never longer than" },
 
-    { "schedules", KEY_RESERVED, DEF("[]"), .doc = "messages at given times" },
+    { "schedules", KEY_LIST, ELEMENTS(C, schedules), DEF("[]"), .doc = "messages at given times" },
+    { "schedules[].name", TEXT(S, name), .flags = KEY_NULLABLE, CHECKED(config_is_name, "a name: " CONFIG_NAME_ALLOWED), DEF("null"), .doc = "what it has done is remembered under it; null: made from the other keys" },
+    { "schedules[].cron", TEXT(S, cron), .flags = KEY_NULLABLE, .allowed = "five fields (minute, hour, day of month, month, day of week), @hourly, @daily, @weekly, @monthly, @yearly or \"@every 30s\"", DEF("null"), .example = "\"*/5 * * * *\"", .doc = "when; or every" },
+    { "schedules[].every", TIME(S, every_ms), .flags = KEY_NULLABLE, RANGE(SECOND, 3660 * DAY), DEF("null"), .doc = "so long after the one before; or cron" },
+    { "schedules[].timezone", TEXT(S, timezone), CHECKED(schedule_is_zone_name, "the name of a time zone such as \"Europe/Berlin\""), DEF("\"UTC\""), .doc = "where cron's fields are local time" },
+    { "schedules[].missed", CHOICE(S, missed, missed), DEF("\"skip\""), .doc = "what becomes of times at which the gateway did not run: nothing, one message, or one for each (the latest 1000)" },
+    { "schedules[].enabled", FLAG(S, enabled), DEF("true"), .doc = "false: nothing is published, and nothing is missed" },
+    { "schedules[].publish", KEY_OBJECT, .flags = KEY_REQUIRED, .doc = "the message" },
+    { "schedules[].publish.topic", TEXT(S, publish.topic), .flags = KEY_REQUIRED, CHECKED(config_is_topic, "a topic without wildcards such as \"jobs/report\", or \"/queue/NAME\""), .example = "\"jobs/report\"", .doc = "where to" },
+    { "schedules[].publish.payload", TEXT(S, publish.payload), .flags = KEY_NULLABLE, CHECKED(config_is_any, "a text"), DEF("null"), .example = "\"{}\"", .doc = "its content as text" },
+    { "schedules[].publish.payload_base64", TEXT(S, publish.payload_base64), .flags = KEY_NULLABLE, CHECKED(config_is_base64, "base64 with padding"), DEF("null"), .doc = "or as bytes" },
+    { "schedules[].publish.content_type", TEXT(S, publish.content_type), .flags = KEY_NULLABLE, CHECKED(config_is_short, "a text of at most 65535 bytes"), DEF("null"), .example = "\"application/json\"", .doc = "what the payload is" },
+    { "schedules[].publish.headers", HEADERS(S, publish.headers), DEF("{}"), .doc = "user properties of MQTT 5, headers of STOMP; those with a meaning have it" },
+    { "schedules[].publish.qos", COUNT(S, publish.qos), RANGE(0, 2), DEF("1"), .doc = "quality of service for subscribers" },
+    { "schedules[].publish.priority", COUNT(S, publish.priority), RANGE(0, 9), DEF("4"), .doc = "9 goes first" },
+    { "schedules[].publish.retain", FLAG(S, publish.retain), DEF("false"), .doc = "kept for later subscribers" },
+    { "schedules[].publish.delay", TIME(S, publish.delay_ms), RANGE(0, 10 * YEAR), DEF("\"0s\""), .doc = "queues hand it out so much later" },
+    { "schedules[].publish.ttl", TIME(S, publish.ttl_ms), RANGE(0, 10 * YEAR), DEF("\"0s\""), .doc = "it expires so long after its time; 0s: never" },
     { "bridges", KEY_RESERVED, DEF("[]"), .doc = "other brokers" },
     { "jobs", KEY_OBJECT, .doc = "job status at $jobs" },
     { "jobs.max", COUNT(C, jobs.max), RANGE(0, 1e9), DEF("100000"), .doc = "jobs whose status is known; 0: none" },
     { "jobs.ttl", TIME(C, jobs.ttl_ms), RANGE(0, YEAR), DEF("\"1h\""), .doc = "kept this long after their end" },
+    { "trace", KEY_OBJECT, .doc = "what happened to each message" },
+    { "trace.events", COUNT(C, trace.events), RANGE(0, 100000), DEF("0"), .doc = "the latest events of all messages are kept, 64 bytes each; 0: none" },
     { "sessions", KEY_OBJECT, .doc = "sessions of clients" },
     { "sessions.default_expiry", TIME(C, sessions.default_expiry_ms), RANGE(0, 100 * YEAR), DEF("\"7d\""), .doc = "after so long an absence sessions end of clients that cannot say it themselves (3.1.1, clean session off); 0s: never" },
 };

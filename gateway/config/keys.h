@@ -27,6 +27,7 @@ enum config_type {
     KEY_CHOICE,      /* an enum in the order of `choices` */
     KEY_STRINGS,     /* struct config_strings; one text or a list */
     KEY_ENV,         /* struct config_strings of "NAME=value"; an object of texts */
+    KEY_HEADERS,     /* struct config_strings of name, value, …; an object of texts or of lists of texts */
     KEY_WORKERS,     /* two uint64_t; a number or {min, max} */
     KEY_FILE_MODE,   /* uint32_t; "0600" */
     KEY_RESERVED,    /* nothing: only the default may be written */

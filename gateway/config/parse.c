@@ -27,6 +27,7 @@ static void apply_all(struct parse *p, struct config *c, struct config_node *roo
         config_set(p->tree, root, over->sets[i], (uint32_t)(i + 1), &p->report);
     config_apply(c, root, p->folder, &p->report);
     config_check(c, root, p->folder, &p->report);
+    config_check_schedules(c, root, over->is_zone, &p->report);
     if (over->data_dir != NULL)
         c->data_dir = config_memory_text(c->memory, sl_str(over->data_dir));
 }
@@ -43,7 +44,7 @@ static struct config *config_new(const char *filename)
 int config_parse(struct sl_bytes text, const char *filename, const struct config_overrides *over,
                  struct config **out, struct config_faults *faults)
 {
-    static const struct config_overrides none = { NULL, 0, NULL };
+    static const struct config_overrides none = { .n_sets = 0 };
     struct parse p = { .tree = config_memory_new(), .report = { .filename = filename } };
     struct config_origin from = { 0, "" };
     struct config *c = config_new(filename);

@@ -54,6 +54,11 @@ bool config_is_key(struct sl_bytes text)
     return config_is_order(text) && !sl_bytes_is(text, "none");
 }
 
+bool config_is_dedup(struct sl_bytes text)
+{
+    return config_is_key(text) || sl_bytes_is(text, "payload") || sl_bytes_is(text, "retransmit");
+}
+
 bool config_is_response_information(struct sl_bytes text)
 {
     bool wild = memchr(text.p, '+', text.n) != NULL || memchr(text.p, '#', text.n) != NULL;
@@ -74,4 +79,35 @@ bool config_is_filter(struct sl_bytes text)
             return false;
     }
     return true;
+}
+
+static bool is_below(struct sl_bytes topic, const char *prefix)
+{
+    size_t n = strlen(prefix);
+    return topic.n >= n && memcmp(topic.p, prefix, n) == 0 && (topic.n == n || topic.p[n] == '/');
+}
+
+bool config_is_topic(struct sl_bytes text)
+{
+    bool wild = text.n > 0 && (memchr(text.p, '+', text.n) != NULL || memchr(text.p, '#', text.n) != NULL);
+    return config_is_short(text) && !wild && sl_utf8_valid(text) && !is_below(text, "$SYS") && !is_below(text, "$jobs");
+}
+
+bool config_is_any(struct sl_bytes text)
+{
+    (void)text;
+    return true;
+}
+
+bool config_is_short(struct sl_bytes text)
+{
+    return text.n > 0 && text.n <= UINT16_MAX;
+}
+
+bool config_is_base64(struct sl_bytes text)
+{
+    size_t n = text.n;
+    for (unsigned padding = 0; padding < 2 && n > 0 && text.p[n - 1] == '='; padding++)
+        n--;
+    return text.n % 4 == 0 && (n == 0 ? text.n == 0 : consists_of(sl_bytes_of(text.p, n), "+/"));
 }

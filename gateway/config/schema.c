@@ -121,6 +121,16 @@ static void add_elements(cJSON *to, const struct config_key *key)
     cJSON_AddItemToObject(to, key->type == KEY_MAP ? "additionalProperties" : "items", element);
 }
 
+static void add_headers(cJSON *to)
+{
+    add_text(to, "type", "object");
+    cJSON *value = cJSON_AddObjectToObject(to, "additionalProperties");
+    cJSON *types = cJSON_AddArrayToObject(value, "type");
+    cJSON_AddItemToArray(types, cJSON_CreateString("string"));
+    cJSON_AddItemToArray(types, cJSON_CreateString("array"));
+    add_text(cJSON_AddObjectToObject(value, "items"), "type", "string");
+}
+
 /* A flat switch: one line per type. */
 static void add_by_type(cJSON *to, const struct config_key *key)
 {
@@ -159,6 +169,9 @@ static void add_by_type(cJSON *to, const struct config_key *key)
         break;
     case KEY_ENV:
         add_env(to);
+        break;
+    case KEY_HEADERS:
+        add_headers(to);
         break;
     case KEY_WORKERS:
         add_workers(to, key);

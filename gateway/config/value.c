@@ -124,6 +124,48 @@ static int read_env(const struct config_node *node, struct config_memory *m,
     return SL_OK;
 }
 
+static bool is_header_text(const struct config_node *node)
+{
+    return node->kind == NODE_STRING && strlen(node->text) <= UINT16_MAX;
+}
+
+/* One value, or one of several of the same name. */
+static bool read_header(struct config_memory *m, const struct config_node *named, const struct config_node *value,
+                        struct config_value *out)
+{
+    out->bad = value;
+    if (!is_header_text(value))
+        return false;
+    out->list.v[out->list.n++] = config_memory_text(m, sl_str(named->key));
+    out->list.v[out->list.n++] = config_memory_text(m, sl_str(value->text));
+    return true;
+}
+
+static size_t count_headers(const struct config_node *node)
+{
+    size_t n = 0;
+    for (const struct config_node *item = node->first; item != NULL; item = item->next)
+        n += item->kind == NODE_LIST ? item->n : 1;
+    return n;
+}
+
+static int read_headers(const struct config_node *node, struct config_memory *m, struct config_value *out)
+{
+    if (node->kind != NODE_OBJECT)
+        return SL_EINVAL;
+    out->list.v = config_memory_take(m, 2 * count_headers(node) + 1, sizeof *out->list.v);
+    for (const struct config_node *item = node->first; item != NULL; item = item->next) {
+        out->bad = item;
+        bool named = item->key[0] != '\0' && strlen(item->key) <= UINT16_MAX;
+        bool good = named && (item->kind == NODE_LIST || read_header(m, item, item, out));
+        for (const struct config_node *v = item->kind == NODE_LIST ? item->first : NULL; good && v != NULL; v = v->next)
+            good = read_header(m, item, v, out);
+        if (!good)
+            return SL_EINVAL;
+    }
+    return SL_OK;
+}
+
 static int read_workers(const struct config_key *key, const struct config_node *node,
                         struct config_value *out)
 {
@@ -214,6 +256,8 @@ int config_value_read(const struct config_key *key, const struct config_node *no
         return read_strings(key, node, m, out);
     case KEY_ENV:
         return read_env(node, m, out);
+    case KEY_HEADERS:
+        return read_headers(node, m, out);
     case KEY_WORKERS:
         return read_workers(key, node, out);
     case KEY_FILE_MODE:
@@ -285,6 +329,7 @@ void config_value_store(const struct config_key *key, const struct config_value 
         break;
     case KEY_STRINGS:
     case KEY_ENV:
+    case KEY_HEADERS:
         memcpy(at, &v->list, sizeof v->list);
         break;
     case KEY_FILE_MODE:

@@ -24,13 +24,23 @@ bool settles_pending(const struct hub_client *c)
     return c->h->commit.health == HUB_BROKEN || !hub_batch_stored(c->h, c->stomp->settled_in);
 }
 
+static void await_settles(struct hub_client *c, uint32_t token)
+{
+    struct hub *h = c->h;
+    uint32_t ticket = ticket_new(h, c->id, token);
+    ((struct ticket *)sl_slab_at(&h->tickets, ticket))->settles = true;
+    ticket_await_batch(h, ticket);
+    ticket_done(h, ticket, PROTO_ACCEPTED);
+    stuck_hurry(h);
+}
+
 /* A batch leaves after all that is older, so the open one has the last word. */
 void answer_after_settles(struct hub_client *c, uint32_t token)
 {
     if (token == 0)
         return;
     if (settles_pending(c))
-        answer_with_batch(c, token, PROTO_ACCEPTED);
+        await_settles(c, token);
     else
         client_answer(c, token, PROTO_ACCEPTED);
 }
@@ -186,7 +196,8 @@ void bind_answers(struct hub *h, uint32_t from, uint32_t to)
 {
     for (uint32_t i = from; i < to; i++) {
         struct batch_op *op = &h->commit.open->ops[i];
-        op->bound = op->kind == BATCH_UPDATE || op->kind == BATCH_SETTLE || op->kind == BATCH_BODY_DROP;
+        if (op->kind == BATCH_UPDATE || op->kind == BATCH_SETTLE || op->kind == BATCH_BODY_DROP)
+            op->bound = true; /* of others it is another field */
     }
 }
 

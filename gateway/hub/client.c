@@ -66,6 +66,7 @@ static void forget_dirty(struct hub_client *c)
 void hub_client_closed(struct hub_client *c)
 {
     struct hub *h = c->h;
+    unanswered_keep(c);
     park_forget(h, c);
     partial_set(c, 0);
     client_leave_session(c);
@@ -272,6 +273,7 @@ void hub_client_bye(struct hub_client *c, enum proto_bye why)
 {
     if (c->closing)
         return;
+    unanswered_keep(c);
     park_forget(c->h, c);
     lose_consumers(c, why);
     c->h->counters.control_sent++;
@@ -291,6 +293,19 @@ void client_answer(struct hub_client *c, uint32_t token, enum proto_result r)
         return;
     c->h->counters.publishes_answered += token != 0;
     c->l->protocol->answer(c->s, token, r, c->h->now.mono_ms);
+    c->stirred = true;
+    client_dirty(c);
+}
+
+void client_refuse(struct hub_client *c, uint32_t token, uint32_t grace_ms)
+{
+    const struct protocol *p = c->l->protocol;
+    if (p->refuse == NULL || token == 0 || c->closing) {
+        client_answer(c, token, PROTO_REFUSED_QUOTA);
+        return;
+    }
+    c->h->counters.publishes_answered += token != 0;
+    p->refuse(c->s, token, grace_ms, c->h->now.mono_ms);
     c->stirred = true;
     client_dirty(c);
 }

@@ -123,6 +123,7 @@ static struct batch *open_next(struct hub *h)
 {
     struct commit *c = &h->commit;
     struct batch *full = c->open;
+    full->last_id = h->next_id;
     c->open = batch_spare(h);
     c->slow = false;
     c->owed = false;
@@ -177,8 +178,20 @@ static void entry_committed(struct hub *h, const struct batch_op *op)
         evict(h, hq, op);
 }
 
+/* Nobody will ask for it soon. */
+static void death_committed(struct hub *h, const struct batch_op *op)
+{
+    struct hub_queue *hq = hub_queue_of_number(h, op->queue);
+    if (!queue_is_dead(hq->q, op->entry, op->id))
+        return;
+    h->counters.bodies_evicted += queue_evict(hq->q, op->entry, op->id) > 0;
+    hub_recount(h, hq);
+}
+
 static void batch_succeeded(struct hub *h, struct batch *b)
 {
+    if (b->last_id > h->commit.stored_id)
+        h->commit.stored_id = b->last_id;
     h->counters.commits++;
     h->counters.records_written += b->live;
     sl_histogram_add(&h->histograms.commit_records, b->live);
@@ -194,10 +207,12 @@ static void batch_succeeded(struct hub *h, struct batch *b)
             entry_committed(h, op);
         } else if (op->kind == BATCH_COPY) {
             copy_committed(h, op);
+        } else if (op->kind == BATCH_UPDATE && op->state == QUEUE_DEAD) {
+            death_committed(h, op);
         }
     }
     resolve_tickets(h, b, PROTO_ACCEPTED);
-    h->room_made = h->room_made || h->waiting != NULL; /* eviction may have made some */
+    h->room_made = h->room_made || h->n_waiting > 0; /* eviction may have made some */
 }
 
 /* Decision 3: who waits for this batch is refused; what workers hold lives on
@@ -289,6 +304,7 @@ static struct batch *open_earlier(struct hub *h)
     struct commit *c = &h->commit;
     struct batch *due = batch_spare(h);
     due->opened_us = c->open->opened_us;
+    due->last_id = c->earlier_id;
     batch_take_first(c->open, c->earlier, due);
     c->open->opened_us = h->now.mono_us;
     for (uint32_t i = 0; i < due->n; i++) {
@@ -328,6 +344,7 @@ static void commit_open(struct hub *h)
         return;
     }
     if (c->open->live == 0) {
+        c->stored_id = h->next_id;
         resolve_tickets(h, c->open, PROTO_ACCEPTED);
         if (c->open->n > 0 || c->owed || c->derived) /* hub_batch_stored is asked for it by its number */
             batch_recycle(h, open_next(h));
@@ -343,6 +360,7 @@ void commit_turn(struct hub *h)
 {
     commit_open(h);
     h->commit.earlier = h->commit.open->n;
+    h->commit.earlier_id = h->next_id;
 }
 
 uint64_t commit_deadline_us(const struct hub *h)
@@ -353,6 +371,6 @@ uint64_t commit_deadline_us(const struct hub *h)
     if (c->health == HUB_BROKEN)
         return c->open->n_tickets > 0 ? h->now.mono_us : UINT64_MAX; /* to be refused */
     if (c->stuck != NULL || c->settles != NULL)
-        return c->retry_ms * 1000;
+        return stuck_deadline_us(h);
     return c->open->live == 0 && c->open->n_tickets == 0 ? UINT64_MAX : c->open->opened_us + h->cfg.commit_delay_us;
 }

@@ -43,6 +43,7 @@ static void end_session(struct hub *h, struct session *s)
 {
     if (is_missed(h, s))
         h->sessions_dropped = h->commit.open->seq;
+    unanswered_forget(h, s);
     retained_forget(h, s);
     session_abandon(h, s); /* first: what it subscribed to tells who else may have it */
     subscriptions_remove_all(h->subscriptions, s);
@@ -61,6 +62,7 @@ static void take_over(struct hub *h, struct session *s, const struct hub_client 
     char id[64];
     h->counters.takeovers++;
     sl_log(SL_INFO, "client_taken_over", "client=%s old_peer=%s new_peer=%s", sl_escape(s->client_id, id, sizeof id), old->peer, by->peer);
+    unanswered_keep(old);
     park_forget(h, old);
     session_detach(h, s); /* what is retained for it goes on to the newer one, if that goes on with the session */
     old->session = NULL;

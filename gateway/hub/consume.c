@@ -11,6 +11,7 @@
 
 #define CREDIT_USUAL 64u
 #define FEW          16u /* are looked for in the list; more are found by a map, until all have left */
+#define RELIEF_SHARE 16u /* of limits.memory, for consumers of queues beyond it */
 
 struct client_consumer *client_consumer(const struct hub_client *c, uint32_t number)
 {
@@ -30,13 +31,20 @@ bool topic_is_reply(struct sl_bytes topic)
 
 /* ---- coming ---- */
 
-static bool has_room(const struct hub_client *c)
+/* Who takes messages off a queue makes room: when memory is short it is needed most. */
+static bool has_memory(const struct hub *h, bool from_queue)
+{
+    uint64_t limit = h->cfg.memory_bytes;
+    return hub_memory_bytes(h) < limit || (from_queue && h->deliveries.consumer_bytes < limit / RELIEF_SHARE);
+}
+
+static bool has_room(const struct hub_client *c, bool from_queue)
 {
     const struct hub *h = c->h;
     uint32_t n = 0;
     for (const struct client_consumer *cc = c->consumers; cc != NULL; cc = cc->next)
         n++;
-    return n < h->cfg.subscribers.subscriptions && hub_memory_bytes(h) < h->cfg.memory_bytes;
+    return n < h->cfg.subscribers.subscriptions && has_memory(h, from_queue);
 }
 
 static enum proto_result judge(const struct hub_client *c, const struct proto_consume *p, uint32_t queue)
@@ -45,7 +53,7 @@ static enum proto_result judge(const struct hub_client *c, const struct proto_co
         return PROTO_REFUSED_TARGET;
     if (!p->from_queue && topic_is_reply(p->source) && !p->own_reply)
         return PROTO_REFUSED_DENIED;
-    if (!has_room(c) || (!p->from_queue && filter_too_deep(p->source)))
+    if (!has_room(c, p->from_queue) || (!p->from_queue && filter_too_deep(p->source)))
         return PROTO_REFUSED_QUOTA;
     return PROTO_ACCEPTED;
 }
@@ -106,6 +114,7 @@ static void stand_in_line(struct client_consumer *cc, uint32_t queue)
         .fixed_credit = true,
         .elsewhere = true,
         .time_limit_ms = answers ? h->queues[queue].cfg->ack_timeout_ms : 0,
+        .name = cc->client->peer,
         .ops = &client_consumer_ops,
         .arg = cc,
     });

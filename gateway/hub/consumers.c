@@ -6,7 +6,7 @@ uint64_t hub_consumer_add(struct hub *h, const struct hub_consumer_config *cfg)
 {
     SL_ASSERT(cfg->queue < h->n_queues);
     struct hub_consumer *hc = SL_NEW(struct hub_consumer);
-    *hc = (struct hub_consumer){ .id = ++h->next_consumer, .queue = cfg->queue, .elsewhere = cfg->elsewhere || cfg->external, .external = cfg->external, .ops = cfg->ops, .arg = cfg->arg };
+    *hc = (struct hub_consumer){ .id = ++h->next_consumer, .queue = cfg->queue, .elsewhere = cfg->elsewhere || cfg->external, .external = cfg->external, .name = cfg->name, .ops = cfg->ops, .arg = cfg->arg };
     struct queue_consumer_config qc = {
         .prefetch = cfg->prefetch,
         .concurrency = cfg->concurrency,

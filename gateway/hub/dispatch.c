@@ -1,8 +1,21 @@
 /* Messages out of queues to whom they are leased to, once per turn. */
+#include "dead.h"
 #include "jobs.h"
+#include "operations.h"
+#include "trace.h"
 
 #define FETCH_MAX_MESSAGES 1024u
 #define FETCH_MAX_BYTES    (8u << 20)
+#define EXPIRED_MAX        4096u /* of a queue in one dispatch */
+#define TIMES_MAX          16384u /* what time brings to a queue in one turn: due, too old, too many */
+
+static SL_NOINLINE void tell_leased(struct hub *h, uint32_t queue, const struct queue_delivery *d)
+{
+    if (message_is_job(d->msg))
+        jobs_active(h, queue, d);
+    if (h->trace != NULL)
+        trace_leased(h, queue, d);
+}
 
 static SL_ALWAYS_INLINE void pass(struct hub *h, struct hub_queue *hq, const struct queue_delivery *d, bool more)
 {
@@ -14,8 +27,8 @@ static SL_ALWAYS_INLINE void pass(struct hub *h, struct hub_queue *hq, const str
         if (!c->slow && queue_consumer_backlog_us(hq->q, d->consumer) > 2 * c->sync_us)
             c->slow = true;
     }
-    if (SL_UNLIKELY(message_is_job(d->msg)))
-        jobs_active(h, (uint32_t)(hq - h->queues), d);
+    if (SL_UNLIKELY(h->watched))
+        tell_leased(h, (uint32_t)(hq - h->queues), d);
     consumer_lent(h, hc);
     hc->ops->deliver(hc->arg, &(struct hub_delivery){ d, hq->cfg->max_attempts, more }); /* may be the end of it */
 }
@@ -23,6 +36,7 @@ static SL_ALWAYS_INLINE void pass(struct hub *h, struct hub_queue *hq, const str
 /* Of a batch each is held back until it is known whether another follows. */
 struct held_back {
     bool any;
+    uint32_t expired; /* what had, and was in the way */
     struct queue_delivery d;
 };
 
@@ -37,7 +51,8 @@ static SL_NOINLINE void pass_held_back(struct hub *h, struct hub_queue *hq, stru
 static SL_NOINLINE void deliver_in_batch(struct hub *h, struct hub_queue *hq, const struct queue_delivery *d, struct held_back *b)
 {
     pass_held_back(h, hq, b, b->any && d->consumer == b->d.consumer);
-    *b = (struct held_back){ true, *d };
+    b->any = true;
+    b->d = *d;
 }
 
 static void deliver(struct hub *h, struct hub_queue *hq, const struct queue_delivery *d, struct held_back *b)
@@ -56,17 +71,10 @@ static void fetch(struct hub *h, uint32_t queue)
     struct hub_queue *hq = &h->queues[queue];
     if (hq->fetching)
         return;
-    struct batch_fetch *f = SL_NEW(struct batch_fetch);
-    f->ids = sl_alloc(FETCH_MAX_MESSAGES * sizeof *f->ids);
-    f->entries = sl_alloc(FETCH_MAX_MESSAGES * sizeof *f->entries);
-    f->msgs = sl_calloc(FETCH_MAX_MESSAGES, sizeof *f->msgs);
-    f->queue = queue;
+    struct batch_fetch *f = batch_fetch_new(queue, FETCH_MAX_MESSAGES);
     f->n = queue_wanted(hq->q, f->ids, f->entries, FETCH_MAX_MESSAGES, FETCH_MAX_BYTES);
     if (f->n == 0) {
-        sl_free(f->ids);
-        sl_free(f->entries);
-        sl_free(f->msgs);
-        sl_free(f);
+        batch_fetch_free(f);
         return;
     }
     hq->fetching = true;
@@ -92,7 +100,7 @@ static bool give_body(struct hub *h, struct hub_queue *hq, const struct batch_fe
     return true;
 }
 
-void hub_fetched(struct hub *h, struct batch_fetch *f)
+static void give_bodies(struct hub *h, const struct batch_fetch *f)
 {
     struct hub_queue *hq = &h->queues[f->queue];
     hq->fetching = false;
@@ -102,10 +110,22 @@ void hub_fetched(struct hub *h, struct batch_fetch *f)
         useful = give_body(h, hq, f, i) || useful;
     if (useful)
         hub_heat(h, f->queue);
-    sl_free(f->ids);
-    sl_free(f->entries);
-    sl_free(f->msgs);
-    sl_free(f);
+}
+
+void hub_fetched(struct hub *h, struct batch_fetch *f)
+{
+    switch (f->wanted_for) {
+    case BATCH_FETCH_FOR_DISPATCH:
+        give_bodies(h, f);
+        break;
+    case BATCH_FETCH_FOR_LOOK:
+        look_fetched(h, f);
+        break;
+    case BATCH_FETCH_FOR_DEAD:
+        dead_fetched(h, f); /* keeps it */
+        return;
+    }
+    batch_fetch_free(f);
 }
 
 /* False: nothing more can be done with this queue now. */
@@ -122,7 +142,7 @@ static bool dispatch_step(struct hub *h, uint32_t queue, struct held_back *b)
         return true;
     case QUEUE_DROP:
         record_change(h, queue, &change, NULL);
-        return true;
+        return ++b->expired < EXPIRED_MAX;
     case QUEUE_FETCH:
         fetch(h, queue);
         return !hq->fetching;
@@ -130,14 +150,17 @@ static bool dispatch_step(struct hub *h, uint32_t queue, struct held_back *b)
     return false;
 }
 
-static void dispatch_queue(struct hub *h, uint32_t queue)
+/* True: so much had expired that the rest is left to the next turn. */
+static bool dispatch_queue(struct hub *h, uint32_t queue)
 {
     struct held_back b;
     b.any = false;
+    b.expired = 0;
     while (dispatch_step(h, queue, &b))
         ;
     pass_held_back(h, &h->queues[queue], &b, false);
     queue_batch_end(h->queues[queue].q);
+    return b.expired == EXPIRED_MAX;
 }
 
 static void overdue(struct hub *h, struct hub_queue *hq)
@@ -173,16 +196,16 @@ static void settle_queue(struct hub *h, uint32_t queue)
     struct queue_change change;
     hub_recount(h, hq);
     overdue(h, hq);
-    while (queue_tick(hq->q, &h->now, &change))
+    uint32_t left = TIMES_MAX;
+    for (; left > 0 && queue_tick(hq->q, &h->now, &change); left--)
         record_change(h, queue, &change, NULL);
-    while (queue_trim_dead(hq->q, &change)) {
-        sl_log(SL_ERROR, "dead_letter_dropped", "queue=%s id=%016llx", hq->cfg->name, (unsigned long long)change.id);
-        record_change(h, queue, &change, NULL);
-    }
+    bool more = false;
     if (!h->draining && h->commit.health != HUB_BROKEN)
-        dispatch_queue(h, queue);
+        more = dispatch_queue(h, queue);
+    for (; left > 0 && queue_trim_dead(hq->q, &change); left--) /* also of what expired just now */
+        record_dead_over_cap(h, queue, &change);
     judge_pace(h, hq);
-    uint64_t at = queue_deadline(hq->q);
+    uint64_t at = more || left == 0 ? h->now.mono_ms : queue_deadline(hq->q);
     if (at == UINT64_MAX)
         sl_timer_clear(&h->queue_timers, &hq->timer);
     else

@@ -1,8 +1,13 @@
 /* Birth, turns and end of the hub. A turn is hub_begin, any number of inputs,
  * hub_end; what happens in between waits in batches and output buffers. */
 #include "consumer.h"
+#include "dead.h"
+#include "dedup.h"
 #include "jobs.h"
+#include "operations.h"
 #include "results.h"
+#include "schedules.h"
+#include "trace.h"
 
 #define SUBSCRIPTIONS_FIXED (512u << 10)
 
@@ -26,11 +31,16 @@ struct hub *hub_new(const struct hub_config *cfg)
     default_limits(&h->cfg.subscribers);
     h->retained = retained_new(cfg->retained_messages, cfg->retained_bytes);
     h->sys = cfg->sys_interval_ms > 0 ? sys_new() : NULL;
+    h->trace = trace_new(cfg->trace_events);
+    h->watched = h->trace != NULL;
     h->scratch_bytes = SL_NEW(uint64_t); /* there may be no queue at all */
     h->scratch_count = SL_NEW(uint32_t);
     sl_slab_init(&h->tickets, sizeof(struct ticket));
     sl_rng_seed(&h->rng, cfg->seed);
+    readiness_init(h);
     h->commit.open = batch_new();
+    h->commit.stored_id = h->next_id; /* and all of earlier starts */
+    h->dedups.next_ms = UINT64_MAX;
     h->commit.open->seq = h->commit.next_seq = 1;
     h->commit.spare = batch_new();
     h->commit.volatiles = batch_new();
@@ -53,27 +63,35 @@ void hub_free(struct hub *h)
     if (h == NULL)
         return;
     SL_ASSERT(h->clients.used == 0 && h->consumers.used == 0 && h->commit.inflight == NULL);
+    operations_free(h);
     parks_free(h);
     sl_timers_fini(&h->client_timers);
     sl_timers_fini(&h->queue_timers); /* before the queues, which hold them */
+    dead_free(h); /* before the queues, as well */
     for (uint32_t i = 0; i < h->n_queues; i++) {
+        dedup_free(&h->queues[i]);
         queue_free(h->queues[i].q);
         sl_free(h->queues[i].alone);
         sl_free(h->queues[i].own_name);
+        sl_free(h->queues[i].order);
     }
     sl_free(h->queues);
     sl_free(h->by_number);
     sl_free(h->scratch_bytes);
     sl_free(h->scratch_count);
+    sl_free(h->dedups.rest);
     deliveries_free(h);
     subscriptions_free(h->subscriptions);
     wills_free(h);
     takeovers_free(h);
     feeds_free(h);
+    unanswered_free(h);
     results_free(h);
     jobs_free(h);
+    schedules_free(h);
     retained_free(h->retained);
     sys_free(h->sys);
+    trace_free(h->trace);
     batch_free(h->commit.open);
     batch_free(h->commit.stuck);
     batch_free(h->commit.settles);
@@ -118,6 +136,7 @@ static uint32_t queue_attach(struct hub *h, const struct queue_config *cfg, bool
     hq->alone->n = 1;
     hq->alone->queues[0] = index;
     number_attach(h, cfg->number, index);
+    dedup_attach(h, index);
     return index;
 }
 
@@ -158,35 +177,6 @@ struct hub_queue *hub_queue_of_number(struct hub *h, uint32_t number)
     return number < h->n_numbers && h->by_number[number] != 0 ? &h->queues[h->by_number[number] - 1] : NULL;
 }
 
-/* Bodies shared by several queues count once for each: the limit is kept on
- * the safe side. */
-static uint64_t memory_of(const struct hub_queue *hq)
-{
-    struct queue_depth d;
-    queue_depth(hq->q, &d);
-    return d.memory;
-}
-
-void hub_refresh_memory(struct hub *h)
-{
-    bool pressed = hub_memory_pressed(h);
-    while (h->recount != 0) {
-        struct hub_queue *hq = &h->queues[h->recount - 1];
-        h->recount = hq->next_recount;
-        hq->recount = false;
-        h->queue_memory -= hq->memory;
-        hq->memory = memory_of(hq);
-        h->queue_memory += hq->memory;
-    }
-    h->memory = h->queue_memory;
-    h->room_made = h->room_made || (pressed && !hub_memory_pressed(h));
-}
-
-bool hub_memory_pressed(const struct hub *h)
-{
-    return h->memory >= h->cfg.memory_bytes + h->cfg.memory_bytes / 4;
-}
-
 /* ---- a turn ---- */
 
 void hub_begin(struct hub *h, const struct sl_now *now)
@@ -214,8 +204,12 @@ void hub_lease(struct hub *h)
     retained_tick(h);
     sys_tick(h);
     jobs_tick(h);
+    dedup_tick(h);
     deliveries_tick(h);
+    schedules_tick(h);
+    operations_turn(h);
     park_retry(h);
+    dead_turn(h); /* who waits for an answer goes before what waits for room */
     dispatch_hot(h);
     apply_volatiles(h);
 }
@@ -237,6 +231,7 @@ void hub_end(struct hub *h)
     clients_pump_stirred(h);
     partial_enforce(h);
     hub_refresh_memory(h);
+    readiness_turn(h);
 }
 
 static uint64_t timers_deadline_us(const struct hub *h)
@@ -247,15 +242,15 @@ static uint64_t timers_deadline_us(const struct hub *h)
         uint64_t at = sl_timers_next(all[i]);
         ms = at < ms ? at : ms;
     }
-    return ms == UINT64_MAX ? UINT64_MAX : ms * 1000;
+    return ms > UINT64_MAX / 1000 ? UINT64_MAX : ms * 1000; /* a worker may say any delay */
 }
 
 uint64_t hub_deadline_us(const struct hub *h)
 {
-    bool waits = h->waiting != NULL || h->ownerless.n > 0;
+    bool waits = h->n_waiting > 0 || h->ownerless.n > 0;
     if (h->hot != 0 || (waits && h->room_made && !h->draining && h->commit.health == HUB_OK))
         return h->now.mono_us;
-    const uint64_t parts[] = { commit_deadline_us(h), sys_deadline_us(h), retained_deadline_us(h), deliveries_deadline_us(h), sessions_deadline_us(h), jobs_deadline_us(h) };
+    const uint64_t parts[] = { commit_deadline_us(h), sys_deadline_us(h), retained_deadline_us(h), deliveries_deadline_us(h), sessions_deadline_us(h), jobs_deadline_us(h), schedules_deadline_us(h), operations_deadline_us(h), dead_deadline_us(h), readiness_deadline_us(h), dedup_deadline_us(h) };
     uint64_t us = timers_deadline_us(h);
     for (size_t i = 0; i < SL_COUNT(parts); i++)
         us = parts[i] < us ? parts[i] : us;
@@ -323,6 +318,11 @@ const struct hub_histograms *hub_histograms(const struct hub *h)
     return &h->histograms;
 }
 
+uint64_t hub_published_id(const struct hub *h)
+{
+    return h->published_id;
+}
+
 uint32_t hub_n_queues(const struct hub *h)
 {
     return h->n_queues;
@@ -344,7 +344,7 @@ static uint64_t subscriptions_memory(const struct hub *h)
 uint64_t hub_memory_bytes(const struct hub *h)
 {
     return h->memory + h->parked_bytes + h->gathered_bytes + h->partial_bytes + h->will_bytes + h->feed_ids * sizeof(uint64_t) + h->deliveries.held_bytes + h->deliveries.output_bytes +
-           h->results.bytes + h->jobs.bytes + h->deliveries.consumer_bytes + subscriptions_memory(h);
+           h->results.bytes + h->jobs.bytes + h->unanswered.bytes + h->dead.bytes + h->deliveries.consumer_bytes + operations_bytes(h) + subscriptions_memory(h);
 }
 
 uint32_t hub_n_clients(const struct hub *h)
@@ -358,7 +358,8 @@ static void queues_check(const struct hub *h)
     for (uint32_t i = 0; i < h->n_queues; i++) {
         const struct hub_queue *hq = &h->queues[i];
         queue_check(hq->q);
-        SL_ASSERT(hq->recount || hq->hot || hq->memory == memory_of(hq));
+        dedup_check(hq);
+        SL_ASSERT(hq->recount || hq->hot || hq->memory == hub_queue_memory(hq));
         sum += hq->memory;
     }
     SL_ASSERT(sum == h->queue_memory);
@@ -373,9 +374,11 @@ void hub_check(const struct hub *h)
         SL_ASSERT(c->parked == NULL || c->parked->park.n > 0);
         SL_ASSERT(c->session == NULL || c->session->holder == c->id);
     }
+    parks_check(h);
     deliveries_check(h);
     consumers_check(h);
     jobs_check(h);
+    dead_check(h);
     uint32_t live = 0;
     for (uint32_t i = 0; i < h->commit.open->n; i++)
         live += h->commit.open->ops[i].kind != BATCH_NONE;

@@ -13,30 +13,15 @@
 #include "core/slab.h"
 #include "core/timers.h"
 #include "hub/hub.h"
+#include "hub_queue.h"
 #include "route/outbox.h"
 #include "route/retained.h"
 #include "route/route.h"
 #include "route/sessions.h"
 #include "route/subscriptions.h"
+#include "readiness.h"
+#include "stuck.h"
 #include "work.h"
-
-/* A queue as the hub sees it. */
-struct hub_queue {
-    struct queue *q;
-    const struct queue_config *cfg;
-    struct route_set *alone; /* the set of just this queue, for /queue/NAME */
-    char *own_name;          /* an orphan's: no configuration holds it */
-    struct sl_timer timer;   /* queue_deadline */
-    bool orphan;
-    bool hot;                /* dispatch is due this turn */
-    bool fetching;           /* bodies are on their way */
-    bool entered;            /* durable messages came since the last dispatch */
-    uint32_t answered;       /* acks since the last dispatch */
-    uint32_t next_hot;
-    bool recount;            /* its memory may have changed since it was counted */
-    uint32_t next_recount;
-    uint64_t memory;         /* as counted last */
-};
 
 /* An answer owed to a client, when `pending` promises are kept. */
 struct ticket {
@@ -45,6 +30,7 @@ struct ticket {
     uint32_t pending;
     uint8_t result; /* enum proto_result: the worst so far */
     bool connect;   /* CONNECT waits, not a publish */
+    bool settles;   /* only what answers of deliveries recorded is waited for */
 };
 
 /* One message and who takes it. */
@@ -69,7 +55,8 @@ struct offer {
     bool transaction;    /* nothing is left of it when its connection goes */
     bool over_limit;     /* it answers a delivery of a queue, and may wait for the room that this makes (decision 30) */
     uint8_t qos;
-    uint16_t packet_id;  /* QoS 2 */
+    uint16_t packet_id;  /* QoS 1 and 2 */
+    bool dup;            /* its sender says that it may have been sent before */
     bool echo;           /* a QoS 2 duplicate: it only waits for the first's commit */
     bool hold;           /* its queues lease it when it is stored, not earlier */
     uint32_t n;
@@ -96,7 +83,8 @@ struct park {
 /* A client's, while something is parked. */
 struct client_park {
     struct park park;
-    struct hub_client *prev, *next; /* list of the clients that have one */
+    uint32_t queue;                 /* the one whose waiters it is among, index + 1; 0: hub.untold */
+    struct hub_client *prev, *next; /* in that list */
 };
 
 /* A half-received packet's, while there is one. */
@@ -158,10 +146,11 @@ struct hub_client {
     bool stuffed : 1; /* so much output waits for its socket that no more input is taken */
     bool silent : 1;  /* its silence is not held against it: it is one of the two */
     bool stirred : 1; /* its session may have events without new input */
+    bool owed_kept : 1; /* what it was not answered is with its session */
     char peer[];
 };
 
-/* Memory is asked of malloc in steps of 16 bytes less 8; nearly every IPv4 peer has 16. */
+/* Memory comes in steps of 16 bytes less 8; nearly every IPv4 peer has 16. */
 _Static_assert(sizeof(struct hub_client) <= 136, "an idle connection is small");
 
 struct hub_consumer {
@@ -171,6 +160,7 @@ struct hub_consumer {
     bool elsewhere;    /* not one of the gateway's own processes */
     bool external;     /* elsewhere, and it lives on when it is late */
     uint64_t lent;     /* bytes of messages that it holds, as counted last; counted only elsewhere */
+    const char *name;  /* borrowed; NULL: none */
     const struct hub_consumer_ops *ops;
     void *arg;
 };
@@ -184,8 +174,10 @@ struct commit {
     struct batch *spare;     /* kept for reuse */
     struct batch *volatiles; /* of non-durable queues, applied each turn */
     uint64_t next_seq;
+    uint64_t stored_id;      /* messages up to this id are stored, or finished with */
+    uint64_t earlier_id;     /* the last one that earlier turns brought */
     uint64_t retry_ms;
-    bool settle_turn;        /* while stuck: settling and the stuck batch take turns */
+    uint64_t settle_ms;      /* while stuck: when what was settled meanwhile is written */
     uint64_t sync_us;        /* running mean of what a commit takes */
     uint32_t earlier;        /* ops of `open` that earlier turns recorded */
     bool slow;               /* waiting would not save the write: a slow consumer, or a delivery that came back */
@@ -226,6 +218,23 @@ struct deliveries {
     uint64_t dropped;
 };
 
+/* QoS 1: what was taken from sessions whose connection ended before its PUBACK (retransmit.c). */
+struct unanswered {
+    struct sl_idmap by_session; /* number → struct session_unanswered */
+    uint64_t bytes;
+};
+
+/* Keys of messages (dedup.c). */
+struct dedups {
+    uint32_t n;             /* queues that remember */
+    struct route_set *rest; /* the queues that take the message which enters */
+    uint64_t first;         /* whose duplicate that is somewhere; 0: nobody's */
+    uint64_t next_ms;       /* steady: when keys may be over; UINT64_MAX: there are none */
+    bool whole;             /* all its queues have had it */
+    bool awaits;            /* the answer to it waits for the whole batch */
+    bool unstored;          /* what it is a duplicate of is not stored */
+};
+
 struct hub {
     struct hub_config cfg;
     struct sl_now now;
@@ -258,32 +267,46 @@ struct hub {
     struct sl_idmap feeds;                   /* session number → struct feeds */
     uint64_t feed_ids;                       /* that all feeds hold */
     uint32_t feed_effort;                    /* of gathering, left in this turn */
-    struct sys *sys;                         /* NULL: switched off */
+    struct sys *sys; struct schedules *schedules; /* NULL: switched off; there are none */
     uint64_t will_bytes;                     /* of all wills */
     struct sl_timers will_timers;            /* of wills whose delay runs */
     struct sl_strmap flapping;               /* client ids that were taken over lately */
     struct sl_timers flapping_timers;
     struct hub_client *dirty;
-    struct hub_client *waiting, *waiting_tail;
-    struct hub_client *waiting_next; /* while they have their turns */
+    uint32_t n_waiting;      /* clients that have something parked */
+    struct waiters untold;   /* of them, those of which no full queue is known */
     struct hub_client *partial, *partial_tail; /* longest first */
     uint64_t partial_bytes;
     struct park ownerless;   /* parked QoS 0 and SENDs whose connection is gone */
     struct commit commit;
     struct results results;
     struct jobs jobs;
+    struct dedups dedups;
+    struct unanswered unanswered;
+    uint64_t published_id;   /* what the message that entered last is known by */
+    struct readiness readiness;
+    struct operations *operations; /* of operators; NULL: none was asked for */
+    struct trace *trace;           /* NULL: switched off */
+    struct dead_works dead;
+    bool watched;                  /* there may be jobs, or there is a trace: what becomes of messages matters to somebody */
     struct sl_rng rng;
     uint64_t memory;         /* bodies and queue nodes, as of the last turn plus what came since */
     uint64_t parked_bytes;   /* parked offers, of clients and ownerless */
     uint64_t gathered_bytes; /* by open transactions */
     uint64_t *scratch_bytes; /* per queue, for admission of several messages */
     uint32_t *scratch_count;
-    bool room_made;          /* a parked offer may fit now */
-    bool draining;
+    bool room_made, draining; /* room_made: a parked offer may fit now */
 };
 
 /* ---- hub.c ---- */
 struct hub_queue *hub_queue_of_number(struct hub *h, uint32_t number);
+/* Intake waits: so much over the limit that evicting bodies did not help. What
+ * is parked does not count: it would wait for itself. */
+static inline bool hub_memory_pressed(const struct hub *h)
+{
+    return h->memory >= h->readiness.memory_mark;
+}
+
 /* Its memory has changed: it is counted at the end of the turn. */
 static inline void hub_recount(struct hub *h, struct hub_queue *hq)
 {
@@ -305,11 +328,6 @@ static inline void hub_heat(struct hub *h, uint32_t queue)
     h->hot = queue + 1;
     hub_recount(h, hq);
 }
-
-void hub_refresh_memory(struct hub *h);
-/* Intake waits: so much over the limit that evicting bodies did not help. What
- * is parked does not count: it would wait for itself. */
-bool hub_memory_pressed(const struct hub *h);
 
 /* ---- tickets and batches (commit.c) ---- */
 uint32_t ticket_new(struct hub *h, uint64_t client, uint32_t token);
@@ -338,17 +356,14 @@ void commit_turn(struct hub *h);
 struct batch *batch_spare(struct hub *h);
 void batch_recycle(struct hub *h, struct batch *b);
 void batch_submit(struct hub *h, struct batch *b);
-/* ---- stuck.c: no space ---- */
-void stuck_take(struct hub *h, struct batch *b);
-void stuck_released(struct hub *h);
-void stuck_retry(struct hub *h);
-/* ---- commit.c again ---- */
 uint64_t commit_deadline_us(const struct hub *h);
 void apply_volatiles(struct hub *h);
 
 /* ---- records of what queues and sessions tell (records.c) ---- */
 /* Returns how many durable entries there are: holders of the body. */
-uint32_t record_enqueue(struct hub *h, const struct offer_item *it, bool hold);
+uint32_t record_enqueue(struct hub *h, struct message *m, const struct route_set *to, bool hold);
+/* Of a message that was recorded just now: its entry in one of its queues; 0: it has none. */
+uint32_t recorded_entry(const struct hub *h, const struct message *m, const struct route_set *to, uint32_t queue);
 /* Takes over change->msg when the entry is gone. `f`: the failed attempt, or NULL. */
 void record_change(struct hub *h, uint32_t queue, const struct queue_change *c, const struct batch_failure *f);
 /* The message's body, once. */
@@ -366,6 +381,8 @@ void record_copy_gone(struct hub *h, const struct session *s, const struct outbo
 
 /* ---- intake ---- */
 enum queue_admission offer_admission(struct hub *h, const struct offer *o);
+/* The same without what is a duplicate: that costs a look at all of it, and is for what comes now. */
+enum queue_admission offer_admission_sifted(struct hub *h, const struct offer *o);
 /* Enters, parks or refuses; takes the offer's messages. c may be NULL (no client waits). */
 void offer_take(struct hub *h, struct hub_client *c, struct offer *o);
 void offer_enter(struct hub *h, struct hub_client *c, struct offer *o);
@@ -382,6 +399,17 @@ void park_forget(struct hub *h, struct hub_client *c);
 /* The store is broken: nothing that is parked can be stored any more. */
 void park_refuse(struct hub *h);
 bool park_full(const struct hub_client *c);
+void parks_check(const struct hub *h);
+
+/* ---- retransmit.c ---- */
+/* The connection ends and its session goes on: before what it has parked is forgotten. */
+void unanswered_keep(struct hub_client *c);
+/* A PUBLISH of QoS 1 that comes to a session for which something is kept: true: it is a retransmission of that,
+ * and is answered. Else its packet id is a new message's. */
+bool unanswered_take(struct hub_client *c, uint32_t token, const struct proto_publish *p);
+/* The session ends. */
+void unanswered_forget(struct hub *h, const struct session *s);
+void unanswered_free(struct hub *h);
 
 /* ---- partial.c ---- */
 void partial_set(struct hub_client *c, size_t bytes);
@@ -477,6 +505,8 @@ struct sl_bytes client_id(const struct hub_client *c);
 struct sl_bytes client_user(const struct hub_client *c);
 void client_dirty(struct hub_client *c);
 void client_answer(struct hub_client *c, uint32_t token, enum proto_result r);
+/* PROTO_REFUSED_QUOTA by a queue: a client of 3.1.1 has so long. */
+void client_refuse(struct hub_client *c, uint32_t token, uint32_t grace_ms);
 /* PUBREL. */
 void client_release(struct hub_client *c, uint16_t packet_id, bool known);
 /* Pulls the session's events until it has none or parking is full. */

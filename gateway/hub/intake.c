@@ -1,6 +1,9 @@
 /* An offer enters all its queues, waits for room, or is refused: decisions 9,
  * 6, 15, 30. */
+#include "dead.h"
+#include "dedup.h"
 #include "jobs.h"
+#include "trace.h"
 
 static const struct offer_item *offer_items(const struct offer *o)
 {
@@ -76,14 +79,32 @@ enum queue_admission offer_admission(struct hub *h, const struct offer *o)
     return a;
 }
 
-static void make_room(struct hub *h, const struct offer_item *it)
+enum queue_admission offer_admission_sifted(struct hub *h, const struct offer *o)
 {
-    for (uint32_t k = 0; k < it->to->n; k++) {
-        uint32_t queue = it->to->queues[k];
+    enum queue_admission a = offer_admission(h, o);
+    return SL_LIKELY(a == QUEUE_ADMIT) || h->dedups.n == 0 ? a : dedup_admission(h, o, a);
+}
+
+static SL_ALWAYS_INLINE void make_room(struct hub *h, const struct message *m, const struct route_set *to, bool sifted)
+{
+    for (uint32_t k = 0; k < to->n; k++) {
+        uint32_t queue = to->queues[k];
         struct queue_change change;
-        while (queue_make_room(h->queues[queue].q, 1, message_bytes(it->m), &change))
+        uint32_t count = 1;
+        uint64_t bytes = message_bytes(m);
+        if (sifted)
+            dedup_adds(&h->queues[queue], m, &count, &bytes);
+        while (queue_make_room(h->queues[queue].q, count, bytes, &change)) {
             record_change(h, queue, &change, NULL);
+            if (sifted)
+                dedup_adds(&h->queues[queue], m, &count, &bytes); /* the first one may have been the oldest */
+        }
     }
+}
+
+void offer_make_room(struct hub *h, const struct offer_item *it)
+{
+    make_room(h, it->m, it->to, false);
 }
 
 /* The QoS 2 id of a persistent session is a record of its own, and the answer
@@ -113,21 +134,25 @@ static bool keep_retained(struct hub *h, struct message *m)
 }
 
 /* Who addresses a queue by its name reaches nobody else (decision 24). */
-static bool goes_on(const struct hub *h, const struct offer_item *it)
+static SL_ALWAYS_INLINE bool goes_on(const struct hub *h, const struct offer_item *it)
 {
     if (subscriptions_count(h->subscriptions) == 0 && (message_flags(it->m) & MESSAGE_RETAIN) == 0)
         return false;
     return it->to->n != 1 || it->to != h->queues[it->to->queues[0]].alone;
 }
 
-/* True: the answer waits for the whole batch. */
-static bool enter_one(struct hub *h, const struct offer_item *it, uint32_t ticket, bool hold)
+/* `to`: those of its queues that take it. True: the answer waits for the whole batch. */
+static SL_ALWAYS_INLINE bool enter_one(struct hub *h, const struct offer_item *it, const struct route_set *to, uint32_t ticket, bool hold)
 {
     struct message *m = it->m;
-    uint32_t holders = record_enqueue(h, it, hold);
+    message_set_id(m, ++h->next_id, h->now.wall_ms);
+    h->published_id = h->next_id;
+    uint32_t holders = record_enqueue(h, m, to, hold);
     bool promised = false;
     if (SL_UNLIKELY(message_is_job(m)))
-        jobs_enter(h, m, it->to);
+        jobs_enter(h, m, to);
+    if (SL_UNLIKELY(h->trace != NULL))
+        trace_entered(h, m, to);
     if (goes_on(h, it)) {
         promised = keep_retained(h, m);
         holders += fan_out(h, m);
@@ -145,6 +170,36 @@ static bool enter_one(struct hub *h, const struct offer_item *it, uint32_t ticke
     return promised;
 }
 
+/* It only settles, which never waits: it makes room. */
+static bool only_settles(const struct offer *o)
+{
+    return o->transaction && o->n == 0;
+}
+
+/* Some queues remember what they had: each message enters those that have not had it. */
+static SL_NOINLINE bool enter_sifted(struct hub *h, const struct offer *o, uint32_t ticket, bool hold)
+{
+    bool whole_batch = false;
+    for (uint32_t i = 0; i < o->n; i++) {
+        const struct offer_item *it = &offer_items(o)[i];
+        const struct route_set *to = dedup_sift(h, o, it);
+        make_room(h, it->m, to, true);
+        whole_batch = enter_one(h, it, to, ticket, hold) || whole_batch;
+    }
+    return dedup_awaits(h) || whole_batch;
+}
+
+static SL_ALWAYS_INLINE bool enter_all(struct hub *h, const struct offer *o, uint32_t ticket, bool hold)
+{
+    bool whole_batch = false;
+    for (uint32_t i = 0; i < o->n; i++) {
+        const struct offer_item *it = &offer_items(o)[i];
+        make_room(h, it->m, it->to, false);
+        whole_batch = enter_one(h, it, it->to, ticket, hold) || whole_batch;
+    }
+    return whole_batch;
+}
+
 /* The answers of a transaction, before its messages: they make room. True: its
  * own answer waits for the whole batch. */
 static bool settle_first(struct hub_client *c, const struct offer *o)
@@ -160,15 +215,16 @@ void offer_enter(struct hub *h, struct hub_client *c, struct offer *o)
     bool whole_batch = (exactly_once && record_qos2(h, c, o)) || o->echo;
     if (SL_UNLIKELY(o->transaction) && settle_first(c, o))
         whole_batch = true;
-    for (uint32_t i = 0; i < o->n; i++) {
-        const struct offer_item *it = &offer_items(o)[i];
-        make_room(h, it);
-        message_set_id(it->m, ++h->next_id, h->now.wall_ms);
-        whole_batch = enter_one(h, it, ticket, exactly_once || o->hold) || whole_batch;
-    }
+    bool hold = exactly_once || o->hold;
+    bool entered = SL_LIKELY(h->dedups.n == 0) ? enter_all(h, o, ticket, hold) : enter_sifted(h, o, ticket, hold);
+    whole_batch = entered || whole_batch;
     if (ticket != MESSAGE_NO_TICKET) {
         if (whole_batch)
             ticket_await_batch(h, ticket);
+        if (SL_UNLIKELY(only_settles(o))) {
+            ((struct ticket *)sl_slab_at(&h->tickets, ticket))->settles = true;
+            stuck_hurry(h);
+        }
         ticket_done(h, ticket, PROTO_ACCEPTED); /* the hold of its construction */
     }
     answers_free(o);
@@ -186,28 +242,48 @@ void offer_refused(struct hub *h, const struct offer *o)
     }
 }
 
+#define NO_GRACE UINT64_MAX
+
+/* The longest of the queues that it was for; NO_GRACE: none of them refuses when it is full. */
+static uint64_t reject_grace_ms(const struct hub *h, const struct offer *o)
+{
+    uint64_t ms = NO_GRACE;
+    for (uint32_t i = 0; i < o->n; i++) {
+        const struct route_set *to = offer_items(o)[i].to;
+        for (uint32_t k = 0; k < to->n; k++) {
+            const struct queue_config *q = h->queues[to->queues[k]].cfg;
+            if (q->overflow == QUEUE_REJECT && (ms == NO_GRACE || q->reject_grace_ms > ms))
+                ms = q->reject_grace_ms;
+        }
+    }
+    return ms;
+}
+
+static void tell_refused(struct hub *h, struct hub_client *c, const struct offer *o, enum proto_result r)
+{
+    uint64_t grace_ms = r == PROTO_REFUSED_QUOTA ? reject_grace_ms(h, o) : NO_GRACE;
+    if (grace_ms != NO_GRACE)
+        client_refuse(c, o->token, (uint32_t)grace_ms);
+    else
+        client_answer(c, o->token, r);
+}
+
 void offer_refuse(struct hub *h, struct hub_client *c, struct offer *o, enum proto_result r)
 {
     offer_refused(h, o);
     if (o->qos == 2 && !o->echo && c != NULL && c->session != NULL)
         (void)session_drop_id(c->session, o->packet_id);
     if (c != NULL)
-        client_answer(c, o->token, r);
+        tell_refused(h, c, o, r);
     answers_drop(c, o->answers, o->n_answers);
     offer_drop(o);
-}
-
-/* It only settles, which never waits: it makes room. */
-static bool only_settles(const struct offer *o)
-{
-    return o->transaction && o->n == 0;
 }
 
 /* What is taken already may be finished while the gateway stops. */
 static enum queue_admission admission_now(struct hub *h, const struct offer *o)
 {
     bool stops = h->draining && !o->over_limit && !only_settles(o);
-    return stops ? QUEUE_WAIT : offer_admission(h, o);
+    return stops ? QUEUE_WAIT : offer_admission_sifted(h, o);
 }
 
 void offer_take(struct hub *h, struct hub_client *c, struct offer *o)

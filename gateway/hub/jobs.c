@@ -1,18 +1,19 @@
 /* Status of jobs: what became of messages that carry a job-id (decision 44).
  *
- *   enter ─▶ queued, delayed ─▶ active ─▶ done, dead, expired, dropped
+ *   enter ─▶ queued, delayed ─▶ active ─▶ done, dead, expired, dropped, cancelled
  *                    ▲            │ failed, given back
  *                    └─ retrying ◀┘
  *
  * A bounded table in memory: over its limits the job that ended first is forgotten,
  * and where none has ended the oldest. A job-id stands for the latest message that
- * has it. Nothing of it is stored: after a restart a job is known again as soon as
- * its message moves. The status is built when somebody listens or asks; those who
- * listen to $jobs/ID are told once a turn, of progress once a second. */
+ * has it. Nothing of it is stored: after a restart those are known whose messages
+ * are there still, as far as these tell. The status is built when somebody listens
+ * or asks; those who listen to $jobs/ID are told once a turn, of progress once a second. */
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "core/utf8.h"
+#include "hub/operate.h"
 #include "jobs.h"
 
 #define JOBS_ROOT   "$jobs/"
@@ -24,6 +25,7 @@
 /* In one of its queues. */
 struct job_part {
     uint32_t queue, attempt;
+    uint32_t entry;   /* the queue's; 0: not known */
     uint8_t state;    /* enum hub_job_state */
     bool has_progress;
     uint16_t per_mille;
@@ -150,9 +152,8 @@ static struct job *job_new(struct hub *h, struct sl_bytes id)
 }
 
 /* The job of this id is that message's from now on. */
-static struct job *job_begin(struct hub *h, const struct message *m)
+static struct job *job_begin(struct hub *h, struct sl_bytes id, uint64_t message)
 {
-    struct sl_bytes id = job_id_of(m);
     struct job *j = sl_strmap_get(&h->jobs.by_id, id);
     if (j == NULL) {
         make_room(h);
@@ -161,7 +162,8 @@ static struct job *job_begin(struct hub *h, const struct message *m)
         sl_idmap_del(&h->jobs.by_message, j->message);
         parts_free(j);
     }
-    j->message = message_id(m);
+    j->message = message;
+    h->watched = true;
     sl_idmap_put(&h->jobs.by_message, j->message, j);
     return j;
 }
@@ -173,7 +175,7 @@ static struct job *job_of(struct hub *h, const struct message *m)
     if (j != NULL || h->cfg.jobs_max == 0)
         return j;
     const struct job *later = sl_strmap_get(&h->jobs.by_id, job_id_of(m));
-    return later != NULL && later->message > message_id(m) ? NULL : job_begin(h, m);
+    return later != NULL && later->message > message_id(m) ? NULL : job_begin(h, job_id_of(m), message_id(m));
 }
 
 static struct job_part *part_of(struct job *j, uint32_t queue)
@@ -223,9 +225,10 @@ static void job_changed(struct hub *h, struct job *j)
     mark(h, j);
 }
 
-static void set_state(struct hub *h, struct job *j, uint32_t queue, enum hub_job_state state, uint32_t attempt)
+static void set_state(struct hub *h, struct job *j, uint32_t queue, uint32_t entry, enum hub_job_state state, uint32_t attempt)
 {
     struct job_part *p = part_of(j, queue);
+    p->entry = entry;
     if (p->attempt != attempt)
         p->has_progress = false;
     p->state = (uint8_t)state;
@@ -237,9 +240,30 @@ void jobs_enter(struct hub *h, const struct message *m, const struct route_set *
 {
     if (to->n == 0 || h->cfg.jobs_max == 0)
         return;
-    struct job *j = job_begin(h, m);
+    struct job *j = job_begin(h, job_id_of(m), message_id(m));
     for (uint32_t i = 0; i < to->n; i++)
-        set_state(h, j, to->queues[i], message_deliver_at(m) != 0 ? HUB_JOB_DELAYED : HUB_JOB_QUEUED, 0);
+        set_state(h, j, to->queues[i], recorded_entry(h, m, to, to->queues[i]), message_deliver_at(m) != 0 ? HUB_JOB_DELAYED : HUB_JOB_QUEUED, 0);
+    job_changed(h, j);
+}
+
+static enum hub_job_state state_restored(const struct queue_restored *r)
+{
+    if (r->state == QUEUE_DEAD)
+        return HUB_JOB_DEAD;
+    if (r->attempts > 0)
+        return HUB_JOB_RETRYING;
+    return r->state == QUEUE_DELAYED ? HUB_JOB_DELAYED : HUB_JOB_QUEUED;
+}
+
+/* In the order of their ids: of two messages the later one is the job. */
+void jobs_restored(struct hub *h, uint32_t queue, const struct queue_restored *r, uint32_t entry)
+{
+    if (r->job_id.n == 0 || h->cfg.jobs_max == 0)
+        return;
+    struct job *j = sl_idmap_get(&h->jobs.by_message, r->id);
+    if (j == NULL)
+        j = job_begin(h, r->job_id, r->id);
+    set_state(h, j, queue, entry, state_restored(r), r->attempts);
     job_changed(h, j);
 }
 
@@ -248,7 +272,7 @@ void jobs_active(struct hub *h, uint32_t queue, const struct queue_delivery *d)
     struct job *j = job_of(h, d->msg);
     if (j == NULL)
         return;
-    set_state(h, j, queue, HUB_JOB_ACTIVE, d->attempt);
+    set_state(h, j, queue, d->entry, HUB_JOB_ACTIVE, d->attempt);
     job_changed(h, j);
 }
 
@@ -259,6 +283,8 @@ static enum hub_job_state state_after(const struct queue_change *c, uint8_t befo
         return HUB_JOB_DEAD;
     if (c->fate == QUEUE_GONE && c->exit == QUEUE_EXIT_ACK)
         return HUB_JOB_DONE;
+    if (c->fate == QUEUE_GONE && c->exit == QUEUE_EXIT_CANCELLED)
+        return HUB_JOB_CANCELLED;
     if (c->fate == QUEUE_GONE)
         return c->exit == QUEUE_EXIT_EXPIRED ? HUB_JOB_EXPIRED : HUB_JOB_DROPPED;
     if (c->state == QUEUE_DEAD)
@@ -274,7 +300,7 @@ void jobs_changed(struct hub *h, uint32_t queue, const struct queue_change *c)
     if (j == NULL)
         return;
     const struct job_part *p = part_of(j, queue);
-    set_state(h, j, queue, state_after(c, p->state), p->attempt);
+    set_state(h, j, queue, c->entry, state_after(c, p->state), p->attempt);
     job_changed(h, j);
 }
 
@@ -307,6 +333,37 @@ int hub_progress(struct hub *h, uint64_t consumer, uint64_t lease, uint32_t per_
     recount(h, j);
     if (j->timer.pos == 0)
         sl_timer_set(&h->jobs.timers, &j->timer, j->told_ms == 0 ? h->now.mono_ms : j->told_ms + PROGRESS_MS);
+    return SL_OK;
+}
+
+/* ---- cancelling ---- */
+
+static void cancel_part(struct hub *h, const struct job *j, const struct job_part *p, struct hub_cancelled *out)
+{
+    struct queue_change change;
+    uint32_t queue = p->queue;
+    out->dead += p->state == HUB_JOB_DEAD;
+    if (is_end(p->state))
+        return;
+    if (h->commit.health == HUB_BROKEN) {
+        out->refused++;
+        return;
+    }
+    int err = queue_remove(h->queues[queue].q, p->entry, j->message, QUEUE_EXIT_CANCELLED, &change);
+    out->leased += err == SL_ESTATE;
+    out->cancelled += err == SL_OK;
+    if (err == SL_OK)
+        record_change(h, queue, &change, NULL);
+}
+
+int hub_cancel_job(struct hub *h, struct sl_bytes job_id, struct hub_cancelled *out)
+{
+    struct job *j = sl_strmap_get(&h->jobs.by_id, job_id);
+    if (j == NULL)
+        return SL_ENOENT;
+    *out = (struct hub_cancelled){ 0 };
+    for (uint32_t i = 0; i < j->n_parts; i++)
+        cancel_part(h, j, &j->parts[i], out);
     return SL_OK;
 }
 
@@ -371,7 +428,7 @@ static void put_status(const struct hub *h, const struct job *j, struct sl_buf *
 
 static const char *const state_names[] = {
     [HUB_JOB_QUEUED] = "queued", [HUB_JOB_DELAYED] = "delayed", [HUB_JOB_ACTIVE] = "active", [HUB_JOB_RETRYING] = "retrying",
-    [HUB_JOB_DONE] = "done", [HUB_JOB_DEAD] = "dead", [HUB_JOB_EXPIRED] = "expired", [HUB_JOB_DROPPED] = "dropped",
+    [HUB_JOB_DONE] = "done", [HUB_JOB_DEAD] = "dead", [HUB_JOB_EXPIRED] = "expired", [HUB_JOB_DROPPED] = "dropped", [HUB_JOB_CANCELLED] = "cancelled",
 };
 
 const char *hub_job_state_name(enum hub_job_state s)

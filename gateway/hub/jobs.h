@@ -12,6 +12,8 @@ static inline bool message_is_job(const struct message *m)
 
 /* It has entered its queues. */
 void jobs_enter(struct hub *h, const struct message *m, const struct route_set *to);
+/* The store had it at start, in that entry of the queue. */
+void jobs_restored(struct hub *h, uint32_t queue, const struct queue_restored *r, uint32_t entry);
 /* It was leased. */
 void jobs_active(struct hub *h, uint32_t queue, const struct queue_delivery *d);
 /* What a queue tells; before the change takes the message away. */

@@ -114,6 +114,12 @@ void on_publish(struct hub_client *c, uint32_t token, const struct proto_publish
     struct hub *h = c->h;
     h->counters.publishes_received++;
     h->counters.publish_bytes_received += p->payload.n;
+    if (SL_UNLIKELY(p->again)) {
+        h->counters.qos1_duplicates++;
+        return;
+    }
+    if (SL_UNLIKELY(h->unanswered.bytes > 0) && p->qos == 1 && unanswered_take(c, token, p))
+        return;
     if (!p->to_queue && topic_is_ours(p->topic)) {
         refused(c, token, PROTO_REFUSED_DENIED);
         return;
@@ -135,7 +141,7 @@ void on_publish(struct hub_client *c, uint32_t token, const struct proto_publish
         no_taker(c, token, p);
         return;
     }
-    struct offer o = { .token = token, .qos = p->qos, .packet_id = p->packet_id, .n = 1, .one = { message_of_publish(c, p), to } };
+    struct offer o = { .token = token, .qos = p->qos, .packet_id = p->packet_id, .dup = p->dup, .n = 1, .one = { message_of_publish(c, p), to } };
     if (p->retain && !finds_slot(h, &o))
         refuse_retained(c, &o);
     else

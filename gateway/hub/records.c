@@ -1,6 +1,11 @@
 /* From what queues tell to records in batches, and the rule of decision 4:
  * what is finished before its batch was handed over is never written. */
+#include "dead.h"
+#include "dedup.h"
 #include "jobs.h"
+#include "trace.h"
+
+#define TELL_MS 1000u
 
 /* ---- who needs a body: entries of durable queues, and sessions' copies ---- */
 
@@ -58,21 +63,25 @@ static void record_entry(struct hub *h, struct batch_op *op, uint32_t queue, str
     op->queue = hq->cfg->number;
     op->id = message_id(m);
     op->msg = message_ref(m);
-    op->entry = queue_enqueue(hq->q, m, flags, &h->now);
+    uint32_t entry = SL_LIKELY(hq->dedup == NULL) ? queue_enqueue(hq->q, m, flags, &h->now) : dedup_enqueue(h, queue, m, flags);
+    op->entry = entry;
     bool ahead = message_deliver_at(m) != 0;
     op->state = (uint8_t)(ahead ? QUEUE_DELAYED : QUEUE_READY);
     op->due_ms = message_deliver_at(m);
     op->held = (flags & QUEUE_HOLD) != 0;
+    if (SL_UNLIKELY(hq->cfg->order.on))
+        op->order_key = queue_entry_order_key(hq->q, op->entry);
     hub_heat(h, queue);
+    if (SL_UNLIKELY(hq->dedup != NULL))
+        dedup_entered(h, queue, m, entry); /* more records: the end of `op` */
 }
 
-static uint32_t record_durable(struct hub *h, const struct offer_item *it, bool hold)
+static uint32_t record_durable(struct hub *h, struct message *m, const struct route_set *to, bool hold)
 {
-    struct message *m = it->m;
     add_body(h, m);
     uint32_t n = 0;
-    for (uint32_t i = 0; i < it->to->n; i++) {
-        uint32_t queue = it->to->queues[i];
+    for (uint32_t i = 0; i < to->n; i++) {
+        uint32_t queue = to->queues[i];
         if (!h->queues[queue].cfg->durable)
             continue;
         record_entry(h, record(h, BATCH_ENTRY), queue, m, hold ? QUEUE_HOLD : 0);
@@ -83,19 +92,39 @@ static uint32_t record_durable(struct hub *h, const struct offer_item *it, bool 
     return n;
 }
 
-uint32_t record_enqueue(struct hub *h, const struct offer_item *it, bool hold)
+uint32_t record_enqueue(struct hub *h, struct message *m, const struct route_set *to, bool hold)
 {
     bool durable = false;
-    for (uint32_t i = 0; i < it->to->n; i++) {
-        uint32_t queue = it->to->queues[i];
+    for (uint32_t i = 0; i < to->n; i++) {
+        uint32_t queue = to->queues[i];
         if (h->queues[queue].cfg->durable)
             durable = true;
         else
-            record_entry(h, batch_add(h->commit.volatiles, BATCH_ENTRY), queue, it->m, 0);
+            record_entry(h, batch_add(h->commit.volatiles, BATCH_ENTRY), queue, m, 0);
     }
-    if (it->to->n > 0)
-        h->memory += message_bytes(it->m);
-    return durable ? record_durable(h, it, hold) : 0;
+    if (to->n > 0)
+        h->memory += message_bytes(m);
+    return durable ? record_durable(h, m, to, hold) : 0;
+}
+
+/* Its entry among those of a batch, from `from` on; 0: it is not there. */
+static uint32_t entry_among(const struct batch *b, uint32_t from, uint32_t number, uint64_t id)
+{
+    for (uint32_t i = from; i < b->n; i++) {
+        const struct batch_op *op = &b->ops[i];
+        if (op->kind == BATCH_ENTRY && op->queue == number && op->id == id)
+            return op->entry;
+    }
+    return 0;
+}
+
+uint32_t recorded_entry(const struct hub *h, const struct message *m, const struct route_set *to, uint32_t queue)
+{
+    const struct hub_queue *hq = &h->queues[queue];
+    const struct batch *volatiles = h->commit.volatiles;
+    if (hq->cfg->durable)
+        return entry_among(h->commit.open, m->body_op - h->commit.open->base + 1, hq->cfg->number, message_id(m));
+    return entry_among(volatiles, volatiles->n > 2 * to->n ? volatiles->n - 2 * to->n : 0, hq->cfg->number, message_id(m));
 }
 
 /* Place of this message's entry for `queue` in the batch that is still ours. */
@@ -177,30 +206,73 @@ static void record_moved(struct hub *h, struct hub_queue *hq, const struct queue
     struct batch_op *op = batch_add(b, BATCH_UPDATE);
     op->queue = hq->cfg->number;
     op->id = c->id;
+    op->entry = c->entry;
     op->state = (uint8_t)c->state;
+    op->cause = (uint8_t)(c->state == QUEUE_DEAD ? c->cause : QUEUE_CAUSE_NONE);
     op->attempts = c->attempts;
     op->due_ms = c->due_steady_ms;
     if (f != NULL)
         op->note = batch_failure_encode(f);
 }
 
+/* Many may expire at once: one line a second, with how many there were since. 0: not now. */
+static uint64_t tell_now(const struct hub *h, struct told *t)
+{
+    uint64_t n = ++t->since;
+    if (t->at_ms != 0 && h->now.mono_ms < t->at_ms + TELL_MS)
+        return 0;
+    *t = (struct told){ .at_ms = h->now.mono_ms };
+    return n;
+}
+
+static void tell_death(struct hub *h, struct hub_queue *hq, const struct queue_change *c)
+{
+    uint64_t n = c->cause == QUEUE_CAUSE_EXPIRED ? tell_now(h, &hq->deaths.expired) : 1;
+    if (n > 0)
+        sl_log(SL_WARN, "message_dead", "queue=%s id=%016llx attempts=%u cause=%s n=%llu", hq->cfg->name, (unsigned long long)c->id, c->attempts,
+               queue_cause_name(c->cause), (unsigned long long)n);
+}
+
+void record_dead_over_cap(struct hub *h, uint32_t queue, const struct queue_change *c)
+{
+    struct hub_queue *hq = &h->queues[queue];
+    uint64_t n = tell_now(h, &hq->deaths.dropped);
+    if (n > 0)
+        sl_log(SL_ERROR, "dead_letter_dropped", "queue=%s id=%016llx n=%llu", hq->cfg->name, (unsigned long long)c->id, (unsigned long long)n);
+    record_change(h, queue, c, NULL);
+}
+
+/* It is dead, or has gone on to be a message elsewhere. */
+static void record_death(struct hub *h, uint32_t queue, const struct queue_change *c, const struct batch_failure *f)
+{
+    struct hub_queue *hq = &h->queues[queue];
+    h->room_made = true;
+    tell_death(h, hq, c);
+    if (!forward_at_once(h, queue, c, f))
+        record_moved(h, hq, c, f);
+}
+
+static SL_NOINLINE void tell_changed(struct hub *h, uint32_t queue, const struct queue_change *c, const struct batch_failure *f)
+{
+    jobs_changed(h, queue, c);
+    if (h->trace != NULL)
+        trace_changed(h, queue, c, f);
+}
+
 void record_change(struct hub *h, uint32_t queue, const struct queue_change *c, const struct batch_failure *f)
 {
     struct hub_queue *hq = &h->queues[queue];
     hub_heat(h, queue);
-    if (SL_UNLIKELY(h->jobs.by_id.used > 0))
-        jobs_changed(h, queue, c);
+    if (SL_UNLIKELY(h->watched))
+        tell_changed(h, queue, c, f);
     if (c->fate == QUEUE_GONE)
         record_gone(h, hq, c);
+    else if (c->fate == QUEUE_MOVED && c->state == QUEUE_DEAD)
+        record_death(h, queue, c, f);
     else if (c->fate == QUEUE_MOVED)
         record_moved(h, hq, c, f);
     else
         h->commit.slow = true; /* a delivery came back: its batch need not wait */
-    if (c->state == QUEUE_DEAD && c->fate == QUEUE_MOVED) {
-        h->room_made = true;
-        sl_log(SL_WARN, "message_dead", "queue=%s id=%016llx attempts=%u cause=%s", hq->cfg->name,
-               (unsigned long long)c->id, c->attempts, queue_cause_name(c->cause));
-    }
 }
 
 /* ---- copies ---- */

@@ -1,13 +1,15 @@
 /* Recovery: what the store knows becomes queues and sessions again. */
-#include "hub_internal.h"
+#include "jobs.h"
 
 int hub_restore_entry(struct hub *h, uint32_t number, const struct queue_restored *r)
 {
     struct hub_queue *hq = hub_queue_of_number(h, number);
     if (hq == NULL)
         return SL_EFORMAT;
-    queue_restore(hq->q, r, &h->now);
-    hub_heat(h, (uint32_t)(hq - h->queues));
+    uint32_t index = (uint32_t)(hq - h->queues);
+    h->watched = true; /* jobs of an older format are not told here */
+    jobs_restored(h, index, r, queue_restore(hq->q, r, &h->now));
+    hub_heat(h, index);
     /* Entries come in the order of their ids: only a message that several
      * queues have needs counting. */
     h->restored_count = r->id == h->restored_id ? h->restored_count + 1 : 1;

@@ -51,7 +51,8 @@ bool reply_to_allowed(struct sl_bytes reply_to)
 
 /* ---- publishes ---- */
 
-int publish_parts(struct hub *h, const struct message_parts *parts, bool over_limit)
+/* SL_OK: `o` is the message and where it goes. */
+static int offer_of(struct hub *h, const struct message_parts *parts, struct offer *o)
 {
     const struct route_set *to = publish_target(h, parts);
     if (to == NULL)
@@ -62,12 +63,25 @@ int publish_parts(struct hub *h, const struct message_parts *parts, bool over_li
     }
     struct message_parts own = *parts;
     h->counters.meaning_ignored += meaning_apply(&own, &h->now);
-    struct offer o = { .qos = parts->qos, .n = 1, .one = { message_new(&own), to } };
-    if (!over_limit && offer_admission(h, &o) != QUEUE_ADMIT) {
-        offer_refused(h, &o);
-        offer_drop(&o);
-        return SL_EFULL;
-    }
+    *o = (struct offer){ .qos = parts->qos, .n = 1, .one = { message_new(&own), to } };
+    return SL_OK;
+}
+
+static int refuse_full(struct hub *h, struct offer *o)
+{
+    offer_refused(h, o);
+    offer_drop(o);
+    return SL_EFULL;
+}
+
+int publish_parts(struct hub *h, const struct message_parts *parts, bool over_limit)
+{
+    struct offer o;
+    int err = offer_of(h, parts, &o);
+    if (err != SL_OK)
+        return err;
+    if (!over_limit && offer_admission_sifted(h, &o) != QUEUE_ADMIT)
+        return refuse_full(h, &o);
     offer_enter(h, NULL, &o);
     return SL_OK;
 }
@@ -161,12 +175,6 @@ static struct answered result_of(struct hub *h, const struct message *m, const s
     return r;
 }
 
-static void result_enter(struct hub *h, struct message *m, const struct route_set *to)
-{
-    struct offer o = { .qos = 1, .hold = true, .n = 1, .one = { m, to } };
-    offer_enter(h, NULL, &o);
-    h->counters.results_sent++;
-}
 
 struct waiting_result {
     struct waiting_result *next;
@@ -174,19 +182,37 @@ struct waiting_result {
     struct message *m;
 };
 
+/* What a schedule made waits in the same line. */
+static bool is_result(const struct message *m)
+{
+    return m->record[MESSAGE_AT_PROTOCOL] != MESSAGE_SCHEDULE;
+}
+
 static uint64_t waiting_bytes(const struct waiting_result *w)
 {
     return sizeof *w + message_bytes(w->m);
 }
 
+static void result_enter(struct hub *h, struct message *m, const struct route_set *to)
+{
+    h->counters.results_sent += is_result(m);
+    struct offer o = { .qos = message_qos(m), .hold = true, .n = 1, .one = { m, to } };
+    offer_enter(h, NULL, &o);
+}
+
+static void result_drop(struct hub *h, struct message *m)
+{
+    h->counters.results_dropped += is_result(m);
+    message_unref(m);
+}
+
 /* The batch may hold nothing but a reason to go. */
-static void result_wait(struct hub *h, struct message *m)
+static bool result_wait(struct hub *h, struct message *m)
 {
     struct results *all = &h->results;
     if (all->bytes + message_bytes(m) > h->cfg.memory_bytes / WAITING_SHARE) {
-        h->counters.results_dropped++;
-        message_unref(m);
-        return;
+        result_drop(h, m);
+        return false;
     }
     struct waiting_result *w = SL_NEW(struct waiting_result);
     *w = (struct waiting_result){ .batch = h->commit.open->seq, .m = m };
@@ -197,6 +223,7 @@ static void result_wait(struct hub *h, struct message *m)
     all->tail = w;
     all->bytes += waiting_bytes(w);
     h->commit.owed = true;
+    return true;
 }
 
 static struct message *take_first(struct results *all)
@@ -216,8 +243,7 @@ static void go_out(struct hub *h, struct message *m)
         result_enter(h, m, route_match(h->routes, message_topic(m)));
         return;
     }
-    h->counters.results_dropped++;
-    message_unref(m);
+    result_drop(h, m);
 }
 
 void results_turn(struct hub *h)
@@ -235,10 +261,24 @@ void results_turn(struct hub *h)
 
 void results_free(struct hub *h)
 {
-    while (h->results.head != NULL) {
-        h->counters.results_dropped++;
-        message_unref(take_first(&h->results));
-    }
+    while (h->results.head != NULL)
+        result_drop(h, take_first(&h->results));
+}
+
+int publish_held(struct hub *h, const struct message_parts *parts)
+{
+    struct offer o;
+    int err = offer_of(h, parts, &o);
+    if (err != SL_OK)
+        return err;
+    if (offer_admission_sifted(h, &o) != QUEUE_ADMIT)
+        return refuse_full(h, &o);
+    bool lasts = o.one.to->n > 0 || (parts->flags & MESSAGE_RETAIN) != 0 || has_lasting_audience(h, parts->topic);
+    if (!lasts)
+        return result_wait(h, o.one.m) ? SL_OK : SL_EFULL;
+    o.hold = true;
+    offer_enter(h, NULL, &o);
+    return SL_OK;
 }
 
 /* ---- an ack with what comes of it ---- */
@@ -246,14 +286,15 @@ void results_free(struct hub *h)
 /* Who sent the message is not told of its end before what comes of it is stored:
  * see commit.transacting. In a batch without space it is not cancelled: that would
  * be written first, with the end of what the message itself came of. */
-static void settle(struct hub *h, uint32_t queue, const struct queue_change *change, bool brings)
+void settle_with(struct hub *h, uint32_t queue, const struct queue_change *change, bool brings)
 {
+    bool before = h->commit.transacting;
     struct batch *ours = brings ? batch_still_ours(h, change->msg) : NULL;
     if (ours != NULL && ours == h->commit.stuck)
         change->msg->body_batch = 0;
-    h->commit.transacting = brings;
+    h->commit.transacting = before || brings;
     record_change(h, queue, change, NULL);
-    h->commit.transacting = false;
+    h->commit.transacting = before;
 }
 
 void answer_step(struct hub *h, uint32_t queue, const struct queue_change *change, const struct hub_answer *a)
@@ -263,8 +304,9 @@ void answer_step(struct hub *h, uint32_t queue, const struct queue_change *chang
     if (a->has_result && message_is_job(change->msg))
         jobs_result(h, queue, change->msg, a->result);
     uint32_t from = h->commit.open->n;
-    settle(h, queue, change, a->n_publishes > 0 || (result.m != NULL && !result.waits));
+    settle_with(h, queue, change, a->n_publishes > 0 || (result.m != NULL && !result.waits));
     uint32_t to = h->commit.open->n;
+    h->dedups.unstored = false;
     for (uint32_t i = 0; i < a->n_publishes; i++) {
         enum hub_published r = publish_one(h, &a->publishes[i]);
         if (a->published != NULL)
@@ -272,10 +314,10 @@ void answer_step(struct hub *h, uint32_t queue, const struct queue_change *chang
     }
     if (result.m != NULL && !result.waits)
         result_enter(h, result.m, result.to);
-    if (h->commit.open->n > to) {
+    if (h->commit.open->n > to || h->dedups.unstored) {
         bind_answers(h, from, to);
         h->commit.owed = true;
     }
     if (result.m != NULL && result.waits)
-        result_wait(h, result.m);
+        (void)result_wait(h, result.m);
 }

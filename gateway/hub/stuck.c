@@ -1,10 +1,11 @@
 /* A store without space: the batch that did not fit is ours again, and intake
  * waits (decision 10). Workers go on. What they finish of that batch cancels
- * out; what they finish of older ones is written first, since settling makes
- * room; then the batch is tried again, until it fits. */
+ * out; what they finish of older ones is written soon and answered, since settling
+ * makes room and some settle one by one; the batch is tried again, until it fits. */
 #include "hub_internal.h"
 
-#define RETRY_MS 250u
+#define RETRY_MS  250u
+#define SETTLE_MS 10u
 
 static bool concerns(const struct batch_op *op, enum batch_kind kind, const struct batch_op *by)
 {
@@ -132,6 +133,49 @@ void stuck_released(struct hub *h)
     sl_log(SL_INFO, "store_space_back", "%s", "action=\"intake goes on\"");
 }
 
+void stuck_hurry(struct hub *h)
+{
+    struct commit *c = &h->commit;
+    if (c->settle_ms > h->now.mono_ms + SETTLE_MS)
+        c->settle_ms = h->now.mono_ms + SETTLE_MS;
+}
+
+static bool holds_answers(const struct batch *b)
+{
+    for (uint32_t i = 0; b != NULL && i < b->n; i++) {
+        if (b->ops[i].kind == BATCH_UPDATE || b->ops[i].kind == BATCH_SETTLE)
+            return true;
+    }
+    return false;
+}
+
+/* Who answers one delivery after the other waits for each receipt, and without it
+ * would settle no more. Only where nothing that was answered stays behind. */
+static void move_receipts(struct hub *h, struct batch *to)
+{
+    struct batch *open = h->commit.open;
+    uint32_t kept = 0;
+    if (open->n_tickets == 0 || holds_answers(open) || holds_answers(h->commit.stuck))
+        return;
+    for (uint32_t i = 0; i < open->n_tickets; i++) {
+        const struct ticket *t = sl_slab_at(&h->tickets, open->tickets[i]);
+        if (t->settles)
+            batch_add_ticket(to, open->tickets[i]);
+        else
+            open->tickets[kept++] = open->tickets[i];
+    }
+    open->n_tickets = kept;
+}
+
+/* Nothing that it promises is left to be written. */
+static void answer_now(struct hub *h, struct batch *b)
+{
+    for (uint32_t i = 0; i < b->n_tickets; i++)
+        ticket_done(h, b->tickets[i], PROTO_ACCEPTED);
+    b->n_tickets = 0;
+    batch_recycle(h, b);
+}
+
 /* All that makes room, in the order in which it came. */
 static bool submit_settles(struct hub *h)
 {
@@ -141,8 +185,9 @@ static bool submit_settles(struct hub *h)
     if (c->stuck != NULL)
         (void)batch_take_settles(c->stuck, NULL, b);
     (void)batch_take_settles(c->open, c->stuck, b);
+    move_receipts(h, b);
     if (b->live == 0) {
-        batch_recycle(h, b);
+        answer_now(h, b);
         return false;
     }
     batch_submit(h, b);
@@ -152,13 +197,24 @@ static bool submit_settles(struct hub *h)
 void stuck_retry(struct hub *h)
 {
     struct commit *c = &h->commit;
-    if (h->now.mono_ms < c->retry_ms)
+    bool refused = c->settles != NULL; /* what settles found no room either: it is older than the stuck batch */
+    if (h->now.mono_ms >= (refused ? c->retry_ms : c->settle_ms)) {
+        bool some = submit_settles(h);
+        c->settle_ms = h->now.mono_ms + (some ? SETTLE_MS : RETRY_MS);
+        if (some)
+            return;
+    }
+    if (h->now.mono_ms < c->retry_ms || c->stuck == NULL)
         return;
     c->retry_ms = h->now.mono_ms + RETRY_MS;
-    c->settle_turn = !c->settle_turn || c->stuck == NULL || c->settles != NULL; /* what settles and was refused is older */
-    if (c->settle_turn && submit_settles(h))
-        return;
     struct batch *b = c->stuck;
     c->stuck = NULL;
     batch_submit(h, b);
+}
+
+uint64_t stuck_deadline_us(const struct hub *h)
+{
+    const struct commit *c = &h->commit;
+    bool settling = c->settles == NULL && (c->open->live > 0 || c->open->n_tickets > 0) && c->settle_ms < c->retry_ms;
+    return (settling ? c->settle_ms : c->retry_ms) * 1000;
 }

@@ -11,7 +11,7 @@
 #include "hub_internal.h"
 
 #define SYS(name) "$SYS/broker/" name
-#define VALUE_MAX 64u
+#define VALUE_MAX HUB_READINESS_TEXT
 #define FIRST_MAX 8192u /* values for new subscriptions in one turn; who comes later is told at the next interval */
 
 typedef uint64_t sys_value(const struct hub *h);
@@ -127,7 +127,7 @@ static sys_value *const loads[N_LOADS] = {
 static const double spans_s[] = { 60, 300, 900 };
 #define N_SPANS SL_COUNT(spans_s)
 
-enum kind { NUMBER, LOAD, UPTIME, VERSION };
+enum kind { NUMBER, LOAD, UPTIME, VERSION, READINESS };
 
 struct row {
     const char *topic;
@@ -143,6 +143,7 @@ struct row {
 static const struct row rows[] = {
     { SYS("version"), VERSION, NULL, 0, 0 },
     { SYS("uptime"), UPTIME, NULL, 0, 0 },
+    { SYS("readiness"), READINESS, NULL, 0, 0 }, /* sluice's own */
     NUMBER_ROW("clients/total", clients),
     NUMBER_ROW("clients/connected", connected),
     NUMBER_ROW("clients/active", connected),
@@ -210,6 +211,9 @@ static void print(const struct hub *h, const struct row *r, char out[VALUE_MAX])
         break;
     case VERSION:
         snprintf(out, VALUE_MAX, "sluice version %s", h->cfg.version);
+        break;
+    case READINESS:
+        (void)hub_readiness_text(&h->readiness.now, out);
         break;
     }
 }

@@ -220,6 +220,7 @@ static void on_locked(void *arg, int err)
     gateway_begin(g);
     pools_start(g->pools);
     g->pools_started = true;
+    hub_starting(g->hub, false);
     sl_log(SL_INFO, "ready", "node=%s queues=%zu pools=%zu", g->cfg->node, g->cfg->n_queues, g->cfg->n_pools);
 }
 
@@ -300,5 +301,6 @@ void gateway_free(struct gateway *g)
     hub_free(g->hub);
     store_close(g->volatiles);
     store_close(g->store);
+    zones_fini(&g->zones);
     sl_free(g->listeners);
 }

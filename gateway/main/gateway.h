@@ -14,6 +14,7 @@
 #include "pool/pool.h"
 #include "store/committer.h"
 #include "store/store.h"
+#include "zones.h"
 
 /* What is left to do before the process may end; each step waits for its own
  * event (stop.c). */
@@ -53,6 +54,7 @@ struct gateway {
     struct net *net;
     struct pools *pools;
     struct hub_listener *listeners; /* one per configured listener */
+    struct zones zones; /* of schedules: read at start, when there is but one thread */
     bool opened;                    /* loop and rooms of the shell exist */
     bool pools_started;             /* the old nursery has gone */
 
@@ -87,6 +89,14 @@ void gateway_pools_of(const struct gateway *g, const struct config *cfg, struct 
 void gateway_pools_fini(struct gateway_pools *pools);
 /* What pools say about messages of one key. Inside a turn, or before the first one. */
 void gateway_limit_keys(const struct gateway *g, const struct config *cfg);
+
+/* ---- schedules.c ---- */
+/* Reads the time zones that they name. Only while there is one thread. */
+SL_CHECK int gateway_read_zones(struct gateway *g);
+/* Whether all that they name have been read; false: `zone` is one that has not. */
+bool gateway_has_zones(const struct gateway *g, const struct config *cfg, const char **zone);
+/* To the hub. Inside a turn, or before the first one. */
+void gateway_set_schedules(struct gateway *g, const struct config *cfg);
 
 /* ---- turn.c ---- */
 SL_CHECK int gateway_turns_start(struct gateway *g);

@@ -1,6 +1,7 @@
 /* sluice: the program. Each command is one function. */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "bench/bench.h"
 #include "cli.h"
@@ -24,8 +25,9 @@ static const char run_help[] =
     "  SIGTERM, SIGINT   drain: stop accepting, let workers finish for up to\n"
     "                    drain_timeout, flush, exit 0; the second one: stop now\n"
     "  SIGHUP            read the configuration again: pools that changed are rolled,\n"
-    "                    new ones started, those that are gone drained; a file with a\n"
-    "                    fault, or with a change of another key, changes nothing\n"
+    "                    new ones started, those that are gone drained; schedules are\n"
+    "                    taken over; a file with a fault, or with a change of another\n"
+    "                    key, changes nothing\n"
     "  SIGUSR1           log a summary of all counters\n"
     "\n"
     "exit status: 0 done; 1 failed while working; 2 wrong use or configuration\n";
@@ -35,7 +37,8 @@ static const char check_help[] =
     "       sluice check --print-reference | --print-schema\n"
     "\n"
     "Reads the configuration as `sluice run` would and starts nothing. Every fault\n"
-    "is told, as FILE:LINE:COL: path.to.key: what is wrong, what is allowed.\n"
+    "is told, as FILE:LINE:COL: path.to.key: what is wrong, what is allowed; of\n"
+    "cron schedules, when they are next.\n"
     "\n"
     "  --print-reference  every key with its default and a comment\n"
     "  --print-schema     JSON Schema for editors\n"
@@ -45,7 +48,7 @@ static const char check_help[] =
 static int load_again(const void *arg, struct config **out, struct config_faults *faults)
 {
     const struct cli_options *o = arg;
-    struct config_overrides over = { o->sets, o->n_sets, o->data };
+    struct config_overrides over = { o->sets, o->n_sets, o->data, zones_exists };
     return config_load(o->config, &over, out, faults);
 }
 
@@ -80,6 +83,29 @@ static int run(const struct cli_options *o)
     return status;
 }
 
+static uint64_t wall_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* What people get wrong in cron shows in its next firing. */
+static void print_schedules(const struct config *cfg)
+{
+    struct zones zones = { 0 };
+    for (size_t i = 0; i < cfg->n_schedules; i++) {
+        const struct config_schedule *s = &cfg->schedules[i];
+        char text[32];
+        if (!s->enabled || s->when.every_ms > 0 || zones_read(&zones, s->timezone) != SL_OK)
+            continue;
+        struct schedule when = { .cron = s->when, .zone = zones_find(&zones, s->timezone) };
+        printf("schedules[%zu] %s: \"%s\" in %s is next at %s\n", i, s->name, s->cron, s->timezone,
+               sl_time_format(schedule_next(&when, wall_ms()), text, sizeof text));
+    }
+    zones_fini(&zones);
+}
+
 static int check(const struct cli_options *o)
 {
     if (o->print != CLI_PRINT_NOTHING) {
@@ -96,6 +122,7 @@ static int check(const struct cli_options *o)
     if (cfg == NULL)
         return 2;
     printf("%s: good\n", cfg->source);
+    print_schedules(cfg);
     config_free(cfg);
     return 0;
 }

@@ -1,6 +1,6 @@
 /* SIGHUP: the configuration is read again, and taken over whole or not at all.
- * Only pools can change while the gateway runs; all other keys are refused by
- * name. */
+ * Pools and schedules can change while the gateway runs; all other keys are
+ * refused by name. */
 #include "core/utf8.h"
 #include "gateway.h"
 
@@ -20,12 +20,25 @@ static void take_over(struct gateway *g, const struct config *cfg)
     gateway_pools_of(g, cfg, &all);
     int err = pools_reload(g->pools, all.v, all.n);
     gateway_pools_fini(&all);
-    if (err == SL_OK)
+    if (err == SL_OK) {
         gateway_limit_keys(g, cfg);
-    if (err == SL_OK)
-        sl_log(SL_INFO, "reloaded", "config=%s pools=%u", cfg->source, (unsigned)all.n);
-    else
+        gateway_begin(g);
+        gateway_set_schedules(g, cfg);
+        sl_log(SL_INFO, "reloaded", "config=%s pools=%u schedules=%zu", cfg->source, (unsigned)all.n, cfg->n_schedules);
+    }
+    if (err != SL_OK)
         sl_log(SL_ERROR, "reload_refused", "error=%s", sl_err_name(err));
+}
+
+/* The C library's zone belongs to the whole process: it is not asked for another
+ * one while other threads may look at it. */
+static bool knows_zones(const struct gateway *g, const struct config *cfg)
+{
+    const char *zone;
+    if (gateway_has_zones(g, cfg, &zone))
+        return true;
+    sl_log(SL_ERROR, "reload_refused", "reason=\"no schedule had the time zone %s at start: that needs a restart\" action=\"the old configuration stays\"", zone);
+    return false;
 }
 
 void gateway_reload(struct gateway *g)
@@ -39,10 +52,10 @@ void gateway_reload(struct gateway *g)
     int err = g->source.load(g->source.arg, &cfg, &faults);
     if (err == SL_OK)
         err = config_reloadable(g->cfg, cfg, &faults);
-    if (err == SL_OK)
-        take_over(g, cfg);
-    else
+    if (err != SL_OK)
         refuse(&faults);
+    else if (knows_zones(g, cfg))
+        take_over(g, cfg);
     config_faults_fini(&faults);
     config_free(cfg);
 }

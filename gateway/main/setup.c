@@ -9,6 +9,7 @@
 
 #include "core/hash.h"
 #include "gateway.h"
+#include "store/entry.h"
 
 /* Descriptors beside connections: store, workers' sockets and pipes, listeners. */
 #define DESCRIPTORS_KEPT 256u
@@ -87,6 +88,20 @@ static void fetch(void *arg, struct batch_fetch *f)
     committer_fetch(((struct gateway *)arg)->committer, f);
 }
 
+/* For one message that an operator asks for: a few pages at most are read on the loop. */
+static int history(void *arg, uint32_t queue_number, uint64_t id, struct sl_buf *failures)
+{
+    struct sl_buf value = { 0 };
+    struct store_entry e;
+    int err = store_history(((struct gateway *)arg)->store, queue_number, id, &value);
+    if (err == SL_OK)
+        err = store_entry_decode(sl_buf_view(&value), &e);
+    if (err == SL_OK)
+        err = sl_buf_append_bytes(failures, e.history);
+    sl_buf_fini(&value);
+    return err;
+}
+
 static void apply_volatile(void *arg, struct batch *b)
 {
     int err = store_apply(((struct gateway *)arg)->volatiles, b);
@@ -101,7 +116,47 @@ static enum queue_overflow overflow_of(enum config_overflow o)
     return map[o];
 }
 
-static struct queue_config queue_config_of(const struct config_queue *q, uint32_t number)
+static struct queue_order order_of(const struct config_queue *q, struct sl_hash_key hash)
+{
+    static const enum queue_on_failure map[] = {
+        [CONFIG_FAIL_BLOCK] = QUEUE_FAILURE_BLOCKS, [CONFIG_FAIL_SKIP] = QUEUE_FAILURE_SKIPS, [CONFIG_FAIL_DEAD] = QUEUE_FAILURE_KILLS,
+    };
+    struct queue_order o = { .on = strcmp(q->order_by, "none") != 0, .on_failure = map[q->on_failure], .hash = hash };
+    if (strcmp(q->order_by, "topic") == 0)
+        o.key = QUEUE_KEY_TOPIC;
+    else if (strncmp(q->order_by, "header:", 7) == 0)
+        o = (struct queue_order){ true, QUEUE_KEY_HEADER, q->order_by + 7, o.on_failure, hash };
+    return o;
+}
+
+static struct queue_dedup_part dedup_part_of(const char *text)
+{
+    static const struct {
+        const char *name;
+        enum queue_dedup_part_kind kind;
+    } names[] = {
+        { "client", QUEUE_DEDUP_CLIENT }, { "topic", QUEUE_DEDUP_TOPIC }, { "payload", QUEUE_DEDUP_PAYLOAD }, { "retransmit", QUEUE_DEDUP_RETRANSMIT },
+    };
+    for (size_t i = 0; i < SL_COUNT(names); i++) {
+        if (strcmp(text, names[i].name) == 0)
+            return (struct queue_dedup_part){ names[i].kind, NULL };
+    }
+    return (struct queue_dedup_part){ QUEUE_DEDUP_HEADER, text + strlen("header:") };
+}
+
+static struct queue_dedup dedup_of(const struct config_queue *q)
+{
+    struct queue_dedup d = {
+        .window_ms = q->dedup.window_ms, .max = q->dedup.max, .replace = q->dedup.policy == CONFIG_DEDUP_REPLACE, .n_parts = (uint32_t)q->dedup.by.n,
+    };
+    for (uint32_t i = 0; i < d.n_parts; i++)
+        d.parts[i] = dedup_part_of(q->dedup.by.v[i]);
+    return d;
+}
+
+_Static_assert(QUEUE_DEDUP_PARTS >= CONFIG_DEDUP_PARTS, "the configuration is checked");
+
+static struct queue_config queue_config_of(const struct config_queue *q, uint32_t number, struct sl_hash_key hash)
 {
     return (struct queue_config){
         .name = q->name,
@@ -110,6 +165,7 @@ static struct queue_config queue_config_of(const struct config_queue *q, uint32_
         .max_messages = q->max_messages,
         .max_bytes = q->max_bytes,
         .overflow = overflow_of(q->overflow),
+        .reject_grace_ms = q->reject_grace_ms,
         .max_attempts = (uint32_t)q->max_attempts,
         .retry_initial_ms = q->retry.initial_ms,
         .retry_max_ms = q->retry.max_ms,
@@ -119,6 +175,9 @@ static struct queue_config queue_config_of(const struct config_queue *q, uint32_
         .dead_max_messages = q->dead.max_messages,
         .dead_ttl_ms = q->dead.ttl_ms,
         .ack_timeout_ms = q->ack_timeout_ms,
+        .order = order_of(q, hash),
+        .dedup = dedup_of(q),
+        .dead_expired = q->dead.expired,
     };
 }
 
@@ -129,8 +188,12 @@ static int add_queues(struct gateway *g)
         int err = store_queue_number(g->store, g->cfg->queues[i].name, &number);
         if (err != SL_OK)
             return err;
-        struct queue_config qc = queue_config_of(&g->cfg->queues[i], number);
+        struct queue_config qc = queue_config_of(&g->cfg->queues[i], number, store_hash_key(g->store));
         (void)hub_add_queue(g->hub, &qc);
+    }
+    for (size_t i = 0; i < g->cfg->n_queues; i++) {
+        if (g->cfg->queues[i].dead.forward_to != NULL)
+            hub_forward_dead(g->hub, (uint32_t)i, (uint32_t)g->cfg->queues[i].dead.forward_index);
     }
     for (size_t i = 0; i < g->cfg->n_routes; i++) {
         const struct config_route *r = &g->cfg->routes[i];
@@ -158,9 +221,19 @@ static int on_stored_queue(void *arg, uint32_t number, const char *name)
     return SL_OK;
 }
 
+static int on_stored_queue_record(void *arg, uint32_t number, struct sl_bytes record)
+{
+    return hub_restore_queue(((struct gateway *)arg)->hub, number, record);
+}
+
 static int on_stored_entry(void *arg, uint32_t queue, const struct queue_restored *r)
 {
     return hub_restore_entry(((struct gateway *)arg)->hub, queue, r);
+}
+
+static int on_stored_key(void *arg, uint32_t queue, uint64_t id, uint64_t seen_ms, const uint8_t key[BATCH_DEDUP_KEY])
+{
+    return hub_restore_dedup(((struct gateway *)arg)->hub, queue, id, seen_ms, key);
 }
 
 static int on_stored_session(void *arg, uint64_t number, struct sl_bytes record)
@@ -195,6 +268,11 @@ static int on_stored_copy(void *arg, const struct store_copy *c)
 static int on_stored_retained(void *arg, struct message *m)
 {
     return hub_restore_retained(((struct gateway *)arg)->hub, m);
+}
+
+static int on_stored_schedule(void *arg, struct sl_bytes record)
+{
+    return hub_restore_schedule(((struct gateway *)arg)->hub, record);
 }
 
 static int on_stored_qos2(void *arg, uint64_t session, uint16_t packet_id)
@@ -237,12 +315,28 @@ static int check_durability(struct gateway *g)
     return -1;
 }
 
+/* Nor ordered otherwise than it came. Exit status 2, or -1. */
+static int check_orders(struct gateway *g)
+{
+    for (uint32_t i = 0; i < hub_n_queues(g->hub); i++) {
+        const char *before = hub_order_before(g->hub, i);
+        if (before == NULL)
+            continue;
+        sl_log(SL_ERROR, "queue_not_empty", "queue=%s order_by=%s before=%s reason=\"\\\"order_by\\\" changes only on an empty queue; work it off first\"",
+               queue_config(hub_queue(g->hub, i))->name, g->cfg->queues[i].order_by, before);
+        return 2;
+    }
+    return -1;
+}
+
 static int recover(struct gateway *g)
 {
     struct store_loader l = {
         .arg = g,
         .queue = on_stored_queue,
+        .queue_record = on_stored_queue_record,
         .entry = on_stored_entry,
+        .dedup = on_stored_key,
         .session = on_stored_session,
         .qos2 = on_stored_qos2,
         .subscription = on_stored_subscription,
@@ -250,16 +344,20 @@ static int recover(struct gateway *g)
         .copy = on_stored_copy,
         .retained = on_stored_retained,
         .progress = on_progress,
+        .schedule = on_stored_schedule,
     };
     struct sl_buf why = { 0 };
     struct sl_now now = gateway_now(g);
     hub_begin(g->hub, &now);
     int err = add_queues(g);
+    gateway_set_schedules(g, g->cfg);
     if (err == SL_OK)
         err = store_load(g->store, &l, &why);
     if (err == SL_OK)
         log_orphans(g);
     int status = err == SL_OK ? check_durability(g) : tell("recovery_failed", err, &why);
+    if (err == SL_OK && status < 0)
+        status = check_orders(g);
     sl_buf_fini(&why);
     return status;
 }
@@ -281,6 +379,7 @@ static struct hub_config hub_config_of(struct gateway *g, uint32_t max_connectio
         .boot = store_boot(g->store),
         .seed = random_u64(),
         .secret = random_u64(),
+        .hash = store_hash_key(g->store),
         .names = random_u64(),
         .memory_bytes = l->memory_bytes,
         .commit_delay_us = g->cfg->store.commit_delay_us,
@@ -301,7 +400,9 @@ static struct hub_config hub_config_of(struct gateway *g, uint32_t max_connectio
         .version = SLUICE_VERSION,
         .jobs_max = (uint32_t)g->cfg->jobs.max,
         .jobs_ttl_ms = g->cfg->jobs.ttl_ms,
+        .trace_events = (uint32_t)g->cfg->trace.events,
         .store = { g, submit, apply_here, fetch, apply_volatile },
+        .history = history,
     };
 }
 
@@ -315,10 +416,11 @@ int gateway_setup(struct gateway *g, const struct config *cfg, const struct gate
     sl_hash_seed(random_u64(), random_u64());
     int status = fork_nursery(g, worker_nofile);
     if (status < 0)
-        status = open_stores(g);
+        status = gateway_read_zones(g) == SL_OK ? open_stores(g) : 2;
     if (status >= 0)
         return status;
     struct hub_config hc = hub_config_of(g, max_connections);
     g->hub = hub_new(&hc);
+    hub_starting(g->hub, true);
     return recover(g);
 }

@@ -45,14 +45,30 @@ static void log_histogram(const char *name, const struct sl_histogram *h)
     sl_buf_fini(&line);
 }
 
+/* How often each reason not to take all began. */
+static void log_readiness(const struct hub_readiness *r)
+{
+    struct sl_buf line = { 0 };
+    for (uint32_t i = 0; i < HUB_NOT_READY_COUNT; i++)
+        (void)!sl_buf_printf(&line, " %s=%llu", hub_not_ready_name(i), (unsigned long long)r->of[i].times);
+    (void)!sl_buf_append(&line, "", 1);
+    char text[HUB_READINESS_TEXT];
+    sl_log(SL_INFO, "summary_readiness", "now=%s%s", hub_readiness_text(r, text), (const char *)line.p);
+    sl_buf_fini(&line);
+}
+
 void summary_log(struct gateway *g)
 {
     struct sl_buf line = { 0 };
+    struct hub_readiness readiness;
+    char text[HUB_READINESS_TEXT];
     gateway_counters_print(hub_counters(g->hub), &line);
     (void)!sl_buf_append(&line, "", 1);
-    sl_log(SL_INFO, "summary", "store=%s connections=%u memory_bytes=%llu%s", health_name(hub_health(g->hub)),
+    hub_readiness(g->hub, &readiness);
+    sl_log(SL_INFO, "summary", "readiness=%s store=%s connections=%u memory_bytes=%llu%s", hub_readiness_text(&readiness, text), health_name(hub_health(g->hub)),
            net_connections(g->net), (unsigned long long)hub_memory_bytes(g->hub), (const char *)line.p);
     sl_buf_fini(&line);
+    log_readiness(&readiness);
     log_histogram("commit_records", &hub_histograms(g->hub)->commit_records);
     log_histogram("commit_us", &hub_histograms(g->hub)->commit_us);
     log_histogram("turn_us", &g->turn_us);

@@ -41,7 +41,6 @@ static void wait_for_room(struct listener *l)
 {
     l->waiting = true;
     uv_poll_stop(&l->poll);
-    net_retry_accepts(l->net);
 }
 
 /* The peer's own faults say nothing of the next one; ours do. */
@@ -53,6 +52,7 @@ static bool failed_for_good(struct listener *l)
     if (ours) {
         sl_log(SL_WARN, "accept_failed", "bind=%s error=%s", l->bind.name, uv_err_name(-errno));
         wait_for_room(l);
+        net_retry_later(l->net);
     }
     return ours;
 }
@@ -65,6 +65,7 @@ static void accept_some(struct listener *l)
         char peer[INET6_ADDRSTRLEN + 10];
         if (!net_may_accept(l->net)) {
             wait_for_room(l);
+            net_retry_accepts(l->net);
             return;
         }
         int fd = accept4(l->fd, &from.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -72,7 +73,7 @@ static void accept_some(struct listener *l)
             return;
         if (fd < 0)
             continue;
-        l->net->accepted++;
+        net_accepted(l->net);
         peer_name(&from, peer, sizeof peer);
         conn_open(l, fd, peer);
     }

@@ -6,20 +6,43 @@ static void on_accept_timer(uv_timer_t *t)
     listeners_resume(t->data);
 }
 
-/* Until the next second begins. */
-void net_retry_accepts(struct net *n)
-{
-    uv_timer_start(&n->accept_timer, on_accept_timer, 1000 - uv_now(n->cfg.loop) % 1000, 0);
-}
+#define ONE_ACCEPT  1000u /* of credit */
+#define AT_ONCE_MS    50u /* so much of a second's accepts may come at once */
+#define RETRY_MS      10u
 
+/* The rate is spread over the second: a storm taken in one piece would hold up all who are in. */
 bool net_may_accept(struct net *n)
 {
-    uint64_t second = uv_now(n->cfg.loop) / 1000;
-    if (second != n->accept_second) {
-        n->accept_second = second;
-        n->accepted = 0;
-    }
-    return n->cfg.accept_rate == 0 || n->accepted < n->cfg.accept_rate;
+    uint64_t now = uv_now(n->cfg.loop), rate = n->cfg.accept_rate;
+    uint64_t most = rate * AT_ONCE_MS > ONE_ACCEPT ? rate * AT_ONCE_MS : ONE_ACCEPT;
+    uint64_t gained = (now - n->credited_ms) * rate;
+    n->accept_credit = gained < most - n->accept_credit ? n->accept_credit + gained : most;
+    n->credited_ms = now;
+    return rate == 0 || n->accept_credit >= ONE_ACCEPT;
+}
+
+void net_accepted(struct net *n)
+{
+    n->accept_credit -= n->accept_credit < ONE_ACCEPT ? n->accept_credit : ONE_ACCEPT;
+}
+
+static void retry_in(struct net *n, uint64_t ms)
+{
+    bool later = uv_is_active((const uv_handle_t *)&n->accept_timer) && uv_timer_get_due_in(&n->accept_timer) > ms;
+    if (!later)
+        uv_timer_start(&n->accept_timer, on_accept_timer, ms, 0);
+}
+
+void net_retry_later(struct net *n)
+{
+    retry_in(n, NET_NO_ROOM_MS);
+}
+
+void net_retry_accepts(struct net *n)
+{
+    uint64_t rate = n->cfg.accept_rate, missing = ONE_ACCEPT - (n->accept_credit < ONE_ACCEPT ? n->accept_credit : ONE_ACCEPT);
+    uint64_t ms = rate == 0 ? 0 : (missing + rate - 1) / rate;
+    retry_in(n, ms > RETRY_MS ? ms : RETRY_MS);
 }
 
 struct net *net_new(const struct net_config *cfg)

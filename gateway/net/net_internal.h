@@ -14,8 +14,11 @@
 #define NET_LAST_WRITE_MS 10000u /* for a slow reader to take the last answer */
 #define NET_PROBE_S    60    /* silence after which TCP asks whether the peer is still there */
 #define NET_BACKLOG    4096
+#define NET_NO_ROOM_MS 500u  /* then it is tried again whether there are descriptors */
 #define NET_ACCEPTS    128u  /* of one listener in a row; then others have their turn */
-#define NET_EVENTS     1024  /* of one turn */
+#define NET_EVENTS     1024u /* of one turn */
+#define NET_EVENTS_LEAST 64u
+#define NET_TURN_NS    UINT64_C(4000000) /* to read what one turn takes; then others have waited long enough */
 
 struct conn;
 
@@ -41,8 +44,9 @@ struct net {
     uint32_t n_unread;
     struct conn *closed;      /* freed at the end of the turn: until then an event may name them */
     uint32_t n_conns;
-    uint64_t accept_second;   /* accepts counted in this second, also of those that are refused at once */
-    uint32_t accepted;
+    uint32_t take;            /* events of the next turn */
+    uint64_t accept_credit;   /* thousandths of accepts, also of those that are refused at once */
+    uint64_t credited_ms;
     uv_timer_t accept_timer;
     bool stopped;
     struct epoll_event events[NET_EVENTS];
@@ -76,10 +80,13 @@ struct conn {
 _Static_assert(sizeof(struct conn) <= 56, "an idle connection is small");
 
 /* ---- net.c ---- */
-/* May one more connection be accepted this second? */
+/* May one more connection be accepted now? */
 bool net_may_accept(struct net *n);
-/* listeners_resume() when the next second begins. */
+void net_accepted(struct net *n);
+/* listeners_resume() when one more may be. */
 void net_retry_accepts(struct net *n);
+/* The same when the system has no room for one. */
+void net_retry_later(struct net *n);
 
 /* ---- poll.c ---- */
 void poll_open(struct net *n);

@@ -127,6 +127,7 @@ struct slot {
     uint32_t at;           /* in pool.slots */
     struct worker *worker; /* NULL: none now */
     uint64_t consumer;     /* in the hub; 0: none */
+    char name[80];         /* the consumer's, for operators: "ingest[4711]" */
     bool waiting;          /* for its restart */
     bool leaving;          /* goes with its worker */
     bool outdated;         /* to be replaced: a rolling restart, a reload */

@@ -51,6 +51,16 @@ static void overdue(void *arg)
 
 const struct hub_consumer_ops slot_ops = { .deliver = deliver, .overdue = overdue };
 
+/* Of a pool that starts a process for each message there is no pid to tell. */
+static void name_consumer(struct slot *s)
+{
+    int pid = s->worker == NULL ? 0 : (int)s->worker->pid;
+    if (pid > 0)
+        (void)snprintf(s->name, sizeof s->name, "%s[%d]", s->pool->cfg->name, pid);
+    else
+        (void)snprintf(s->name, sizeof s->name, "%s", s->pool->cfg->name);
+}
+
 void slot_join(struct slot *s, uint32_t prefetch)
 {
     const struct pool_config *cfg = s->pool->cfg;
@@ -65,11 +75,13 @@ void slot_join(struct slot *s, uint32_t prefetch)
         .batch_wait_ms = cfg->batch_wait_ms,
         .limit = s->pool->limit,
         .external = external,
+        .name = s->name,
         .ops = &slot_ops,
         .arg = s,
         .fixed_credit = s->worker != NULL && s->worker->gathers,
     };
     SL_ASSERT(s->consumer == 0);
+    name_consumer(s);
     s->consumer = hub_consumer_add(hub_of(s), &c);
     if (s->pool->paused)
         hub_consumer_pause(hub_of(s), s->consumer, true);

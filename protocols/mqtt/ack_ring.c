@@ -15,6 +15,7 @@ static struct mqtt_ring *ring_with(uint32_t cap)
     struct mqtt_ring *ring = sl_alloc(sizeof *ring + cap * sizeof ring->slots[0]);
     ring->head = 1;
     ring->next = 1;
+    ring->passed = 1;
     ring->cap = cap;
     ring->later = (struct sl_buf){ 0 };
     return ring;
@@ -26,6 +27,7 @@ static struct mqtt_ring *grown(struct mqtt_ring *old)
     struct mqtt_ring *ring = ring_with(old->cap * 2);
     ring->head = old->head;
     ring->next = old->next;
+    ring->passed = old->passed;
     ring->later = old->later;
     for (uint32_t t = old->head; t != old->next; t++)
         *slot_of(ring, t) = *slot_of(old, t);

@@ -19,12 +19,13 @@ struct mqtt_slot {
     uint8_t state; /* enum mqtt_slot_state */
     uint8_t reason;
     bool encoded;   /* its bytes are in `later` */
-    uint32_t value; /* packet id; once encoded: number of bytes */
+    uint32_t value; /* packet id, PUBACK: above it the print of its PUBLISH; once encoded: number of bytes */
 };
 
 struct mqtt_ring {
     uint32_t head, next; /* tokens: oldest slot, the one to come; equal: empty */
     uint32_t cap;        /* power of two */
+    uint32_t passed;     /* what answers control packets has left up to here */
     struct sl_buf later; /* the packets of SUBACK and UNSUBACK slots, in their order */
     struct mqtt_slot slots[];
 };

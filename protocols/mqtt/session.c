@@ -362,10 +362,13 @@ const struct protocol mqtt_protocol = {
     .packets_free = mqtt_packets_free,
     .deliver = mqtt_deliver,
     .release = mqtt_release,
+    .owed = mqtt_owed,
     .shutdown = session_shutdown,
     .output = session_output,
     .tick = session_tick,
     .deadline = session_deadline,
+    .refuse = mqtt_refuse,
+    .parked = mqtt_parked,
     .pause = session_pause,
     .buffered = session_buffered,
 };

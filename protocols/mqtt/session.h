@@ -51,6 +51,7 @@ struct mqtt_session {
     uint8_t version;           /* enum mqtt_version, of the CONNECT */
     uint8_t close_reason;      /* of the reject grace */
     bool paused : 1;
+    bool parked : 1;           /* a publish waits for room: control packets overtake its answer */
     bool silence_from_now : 1; /* the keep-alive clock starts at the next tick */
     bool delivered_lately : 1; /* since unused memory was looked for */
     bool delivers : 1;         /* something was delivered on this connection */
@@ -101,12 +102,19 @@ void mqtt_send_reason(struct mqtt_session *s, enum mqtt_type type, struct sl_byt
                       const char *word);
 /* Takes a slot for a frame; 0: the connection was closed, it owes too much. */
 uint32_t mqtt_owe(struct mqtt_session *s, enum mqtt_type type, uint16_t packet_id);
+/* PUBACK; `print` tells its message from others of the same packet id. */
+uint32_t mqtt_owe_puback(struct mqtt_session *s, uint16_t packet_id, uint16_t print);
+/* A PUBACK for that is owed already, and refuses nothing. */
+bool mqtt_owes_puback(const struct mqtt_session *s, uint16_t packet_id, uint16_t print);
+bool mqtt_owed(const struct proto_session *p, uint32_t *token, struct proto_owed *out);
 /* The same for a SUBSCRIBE or UNSUBSCRIBE, whose answer has a code for each of
  * n filters. */
 uint32_t mqtt_owe_codes(struct mqtt_session *s, enum mqtt_type type, uint16_t packet_id, size_t n);
 /* Answers a slot at once, from inside. */
 void mqtt_settle(struct mqtt_session *s, uint32_t token, uint8_t reason);
 void mqtt_answer(struct proto_session *p, uint32_t token, enum proto_result r, uint64_t now_ms);
+void mqtt_refuse(struct proto_session *p, uint32_t token, uint32_t grace_ms, uint64_t now_ms);
+void mqtt_parked(struct proto_session *p, bool parked);
 
 /* Ends the connection without a word; PROTO_CLOSE is the next event. */
 void mqtt_close(struct mqtt_session *s, const char *word);

@@ -205,6 +205,28 @@ static void fill_properties(struct mqtt_session *s, const struct mqtt_props *pro
     out->n_headers = props->n_user;
 }
 
+static inline uint64_t rotated(uint64_t v, unsigned bits)
+{
+    return v << bits | v >> (64 - bits);
+}
+
+/* What tells messages of one packet id apart that their sender did not mean to be
+ * the same: their lengths, and three words of the payload. It is no digest: that
+ * would cost each message its whole length. */
+static uint16_t print_of(const struct mqtt_publish *p)
+{
+    size_t n = p->payload.n;
+    const uint8_t *b = p->payload.p;
+    uint64_t print = n + (p->topic.n << 16);
+    if (SL_LIKELY(n >= 8)) {
+        print ^= sl_ld_u64le(b) ^ rotated(sl_ld_u64le(b + (n - 8) / 2), 21) ^ rotated(sl_ld_u64le(b + n - 8), 42);
+    } else {
+        for (size_t i = 0; i < n; i++)
+            print ^= (uint64_t)b[i] << (24 + 8 * i) % 64;
+    }
+    return (uint16_t)(print * UINT64_C(0x9e3779b97f4a7c15) >> 48);
+}
+
 static void fill_event(struct mqtt_session *s, const struct mqtt_publish *p, uint32_t token,
                        struct proto_event *ev)
 {
@@ -221,6 +243,22 @@ static void fill_event(struct mqtt_session *s, const struct mqtt_publish *p, uin
     fill_properties(s, &p->props, &ev->u.publish);
 }
 
+/* Its PUBACK will be that of the first one. */
+static SL_NOINLINE bool came_again(const struct mqtt_publish *p, struct proto_event *ev)
+{
+    ev->kind = PROTO_PUBLISH;
+    ev->token = 0;
+    ev->u.publish = (struct proto_publish){ .topic = p->topic, .qos = 1, .dup = true, .again = true, .packet_id = p->packet_id, .payload = p->payload };
+    return true;
+}
+
+static SL_ALWAYS_INLINE uint32_t owe_answer(struct mqtt_session *s, const struct mqtt_publish *p, uint16_t print)
+{
+    if (SL_LIKELY(p->qos == 1))
+        return mqtt_owe_puback(s, p->packet_id, print);
+    return p->qos == 0 ? 0 : mqtt_owe(s, MQTT_PUBREC, p->packet_id);
+}
+
 bool mqtt_on_publish(struct mqtt_session *s, struct mqtt_frame *f, struct proto_event *ev)
 {
     struct mqtt_publish p;
@@ -228,15 +266,21 @@ bool mqtt_on_publish(struct mqtt_session *s, struct mqtt_frame *f, struct proto_
         mqtt_fail_frame(s, f);
         return false;
     }
-    if (!within_limits(s, &p) || !resolve_alias(s, &p) || !within_receive_maximum(s, &p))
+    if (!within_limits(s, &p) || !resolve_alias(s, &p))
+        return false;
+    uint16_t print = SL_LIKELY(p.qos == 1) ? print_of(&p) : 0;
+    if (SL_UNLIKELY(p.dup) && p.qos == 1 && mqtt_owes_puback(s, p.packet_id, print))
+        return came_again(&p, ev);
+    if (!within_receive_maximum(s, &p))
         return false;
     if (!format_holds(&p)) {
         refuse_format(s, &p);
         return false;
     }
-    uint32_t token = p.qos == 0 ? 0 : mqtt_owe(s, answer_type(&p), p.packet_id);
+    uint32_t token = owe_answer(s, &p, print);
     if (mqtt_over(s))
         return false;
     fill_event(s, &p, token, ev);
+    ev->u.publish.print = print;
     return true;
 }

@@ -295,8 +295,8 @@ static void only_once(struct model *m, const uint32_t *before)
     }
 }
 
-/* QoS 1: as if it was published now. QoS 2 after a crash: either that left it, and
- * this changes nothing; or the same. */
+/* QoS 1: either it is the same message, since it was taken and not answered, and this
+ * changes nothing; or as if it was published now. QoS 2 after a crash: the same. */
 void model_publish_again(struct model *m, uint32_t msg)
 {
     bool known = m->msgs[msg].qos == 2 && !m->msgs[msg].unsure;
@@ -310,11 +310,10 @@ void model_publish_again(struct model *m, uint32_t msg)
     (void)model_publish(m, msg);
     if (m->msgs[msg].qos == 2)
         only_once(m, before);
-    loosen(m, msg, m->msgs[msg].qos == 2 || m->msgs[msg].any_expiry);
+    loosen(m, msg, true);
     for (uint32_t i = m->first_share; i < m->n_shares; i++)
         m->shares[i].must &= m->shares[i].msg != msg; /* nobody can tell the first one's from the second's */
-    if (m->msgs[msg].qos == 2)
-        r->known = m->msgs[msg].retain ? was.known && was.msg == r->msg : was.known;
+    r->known = m->msgs[msg].retain ? was.known && was.msg == r->msg : was.known;
 }
 
 void model_answered(struct model *m, uint32_t msg)

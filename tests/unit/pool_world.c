@@ -36,7 +36,7 @@ static int apply(void *arg, struct batch *b)
 {
     struct pool_world *w = arg;
     for (uint32_t i = 0; i < b->n; i++)
-        if (b->ops[i].kind != BATCH_NONE && b->ops[i].note != NULL)
+        if (b->ops[i].kind == BATCH_UPDATE && b->ops[i].note != NULL)
             read_note(w, b->ops[i].note);
     return SL_OK;
 }

@@ -32,7 +32,7 @@ static struct config *parse(const char *text)
 
 static struct config *parse_set(const char *text, const char *const *sets, size_t n)
 {
-    struct config_overrides over = { sets, n, NULL };
+    struct config_overrides over = { .sets = sets, .n_sets = n };
     return parse_as(text, "t.json", &over);
 }
 
@@ -73,6 +73,7 @@ static void defaults_of_the_top_are_those_of_the_contract(void **state)
     assert_null(c->auth.acl_file);
     assert_int_equal(c->jobs.max, 100000);
     assert_int_equal(c->jobs.ttl_ms, 3600000);
+    assert_int_equal(c->trace.events, 0);
     assert_int_equal(c->sessions.default_expiry_ms, UINT64_C(7) * 86400000);
     assert_int_equal(c->n_queues + c->n_routes + c->n_pools, 0);
     config_free(c);
@@ -142,6 +143,7 @@ static void defaults_of_a_queue_are_those_of_the_contract(void **state)
     assert_int_equal(q->dead.max_messages, 100000);
     assert_int_equal(q->dead.ttl_ms, UINT64_C(14) * 86400000);
     assert_null(q->dead.forward_to);
+    assert_false(q->dead.expired);
     assert_string_equal(q->order_by, "none");
     assert_int_equal(q->on_failure, CONFIG_FAIL_BLOCK);
     assert_int_equal(q->dedup.window_ms, 0);
@@ -431,7 +433,7 @@ static void set_replaces_and_makes_what_is_missing(void **state)
 static void data_on_the_command_line_is_relative_to_the_current_folder(void **state)
 {
     (void)state;
-    struct config_overrides over = { NULL, 0, "here" };
+    struct config_overrides over = { .data_dir = "here" };
     struct config *c = parse_as("{ \"data_dir\": \"there\" }", "/etc/s.json", &over);
     assert_string_equal(c->data_dir, "here");
     config_free(c);
@@ -504,6 +506,85 @@ static void same_as_file(const struct sl_buf *made, const char *path)
         fail_msg("%s is not what the table of keys makes: print it anew", path);
 }
 
+static void a_schedule_is_what_is_written_or_its_defaults(void **state)
+{
+    (void)state;
+    struct config *c = parse("{ \"queues\": { \"q\": {} }, \"schedules\": [\n"
+                             "  { \"name\": \"night\", \"cron\": \"30 2 * * *\", \"timezone\": \"Europe/Berlin\", \"missed\": \"once\", \"enabled\": false,\n"
+                             "    \"publish\": { \"topic\": \"/queue/q\", \"payload\": \"\", \"content_type\": \"text/plain\", \"headers\": { \"a\": [\"1\", \"2\"], \"b\": \"\" },\n"
+                             "      \"qos\": 2, \"priority\": 9, \"retain\": true, \"delay\": \"5s\", \"ttl\": \"1h\" } },\n"
+                             "  { \"every\": \"90s\", \"publish\": { \"topic\": \"t\" } },\n"
+                             "  { \"cron\": \"@every 90s\", \"publish\": { \"topic\": \"t\", \"payload_base64\": \"AAE=\" } } ] }");
+    assert_int_equal(c->n_schedules, 3);
+    const struct config_schedule *s = &c->schedules[0];
+    assert_string_equal(s->name, "night");
+    assert_int_equal(s->when.minutes, 1u << 30);
+    assert_int_equal(s->when.hours, 1u << 2);
+    assert_int_equal(s->when.every_ms, 0);
+    assert_string_equal(s->timezone, "Europe/Berlin");
+    assert_int_equal(s->missed, CONFIG_MISSED_ONCE);
+    assert_false(s->enabled);
+    assert_string_equal(s->publish.topic, "/queue/q");
+    assert_string_equal(s->publish.payload, "");
+    assert_null(s->publish.payload_base64);
+    assert_string_equal(s->publish.content_type, "text/plain");
+    static const char *const headers[] = { "a", "1", "a", "2", "b", "" };
+    assert_int_equal(s->publish.headers.n, 6);
+    for (size_t i = 0; i < 6; i++)
+        assert_string_equal(s->publish.headers.v[i], headers[i]);
+    assert_int_equal(s->publish.qos, 2);
+    assert_int_equal(s->publish.priority, 9);
+    assert_true(s->publish.retain);
+    assert_int_equal(s->publish.delay_ms, 5000);
+    assert_int_equal(s->publish.ttl_ms, 3600000);
+    s = &c->schedules[1];
+    assert_null(s->cron);
+    assert_int_equal(s->when.every_ms, 90000);
+    assert_string_equal(s->timezone, "UTC");
+    assert_int_equal(s->missed, CONFIG_MISSED_SKIP);
+    assert_true(s->enabled);
+    assert_null(s->publish.payload);
+    assert_null(s->publish.content_type);
+    assert_int_equal(s->publish.headers.n, 0);
+    assert_int_equal(s->publish.qos, 1);
+    assert_int_equal(s->publish.priority, 4);
+    assert_false(s->publish.retain);
+    assert_int_equal(c->schedules[2].when.every_ms, 90000);
+    assert_string_equal(c->schedules[2].publish.payload_base64, "AAE=");
+    config_free(c);
+}
+
+/* What was done is found again by it: it is the same in every version. */
+static void a_schedule_without_a_name_has_the_same_one_at_each_start(void **state)
+{
+    (void)state;
+    static const char text[] = "{ \"schedules\": [ { \"cron\": \"@daily\", \"publish\": { \"topic\": \"t\" } }, { \"every\": \"1d\", \"publish\": { \"topic\": \"t\" } },"
+                               "{ \"cron\": \"@daily\", \"publish\": { \"topic\": \"t\", \"payload\": \"a\" } }, { \"cron\": \"@daily\", \"publish\": { \"topic\": \"u\" } },"
+                               "{ \"cron\": \"@daily\", \"timezone\": \"Asia/Tokyo\", \"publish\": { \"topic\": \"t\" } } ] }";
+    struct config *c = parse(text), *again = parse(text);
+    assert_string_equal(c->schedules[0].name, "schedule-69f0f9f77c7af890");
+    for (size_t i = 0; i < c->n_schedules; i++)
+        assert_string_equal(c->schedules[i].name, again->schedules[i].name);
+    config_free(c);
+    config_free(again);
+}
+
+static void what_a_reload_takes_over_is_pools_and_schedules(void **state)
+{
+    (void)state;
+    struct config *before = parse("{}"), *schedule = parse("{ \"schedules\": [ { \"every\": \"1s\", \"publish\": { \"topic\": \"t\" } } ] }");
+    struct config *other = parse("{ \"node\": \"b\", \"schedules\": [ { \"every\": \"1s\", \"publish\": { \"topic\": \"t\" } } ] }");
+    struct config_faults faults = { NULL, 0 };
+    assert_int_equal(config_reloadable(before, schedule, &faults), SL_OK);
+    assert_int_equal(config_reloadable(before, other, &faults), SL_EINVAL);
+    assert_int_equal(faults.n, 1);
+    assert_string_equal(faults.v[0], "t.json: node: was changed, that needs a restart");
+    config_faults_fini(&faults);
+    config_free(before);
+    config_free(schedule);
+    config_free(other);
+}
+
 static void the_checked_in_reference_and_schema_are_those_of_the_table(void **state)
 {
     (void)state;
@@ -560,6 +641,9 @@ int main(void)
         cmocka_unit_test(the_built_in_default_runs_the_demo_from_the_source_folder),
         cmocka_unit_test(the_file_that_people_start_from_has_no_fault),
         cmocka_unit_test(the_reference_has_no_fault_and_is_the_defaults),
+        cmocka_unit_test(a_schedule_is_what_is_written_or_its_defaults),
+        cmocka_unit_test(a_schedule_without_a_name_has_the_same_one_at_each_start),
+        cmocka_unit_test(what_a_reload_takes_over_is_pools_and_schedules),
         cmocka_unit_test(the_checked_in_reference_and_schema_are_those_of_the_table),
         cmocka_unit_test(without_a_path_the_current_folder_is_looked_in_first),
     };

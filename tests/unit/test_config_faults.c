@@ -19,11 +19,16 @@ static void append(char *out, size_t cap, const struct config_faults *faults)
         used += (size_t)snprintf(out + used, cap - used, "%s\n", faults->v[i]);
 }
 
+static bool is_zone(const char *name)
+{
+    return strcmp(name, "Europe/Berlin") == 0;
+}
+
 /* The faults of a text, a line each; "" when there is none. */
 static const char *faults_of(const char *text, size_t n, const char *const *sets, size_t n_sets)
 {
     static char out[65536];
-    struct config_overrides over = { sets, n_sets, NULL };
+    struct config_overrides over = { .sets = sets, .n_sets = n_sets, .is_zone = is_zone };
     struct config_faults faults = { NULL, 0 };
     struct config *c = NULL;
     int err = config_parse(sl_bytes_of(text, n), "t", &over, &c, &faults);
@@ -173,10 +178,10 @@ static void wrong_keys_and_values_are_told_where_and_what_is_allowed(void **stat
           "t:5:20: limits.accept-rate: unknown key, did you mean \"accept_rate\"?\n"
           "t:5:38: limits.colour: unknown key, allowed are max_connections, max_message, connect_timeout, accept_rate, memory, min_free_disk, max_sessions, partial_packet, session_queue, session_subscriptions, session_output, retained\n" },
         { "{ \"zzz\": { \"node\": [1, {}] } }",
-          "t:1:3: zzz: unknown key, allowed are node, data_dir, drain_timeout, sys_interval, shared_subscriptions, listeners, limits, store, auth, queues, routes, pools, schedules, bridges, jobs, sessions\n" },
+          "t:1:3: zzz: unknown key, allowed are node, data_dir, drain_timeout, sys_interval, shared_subscriptions, listeners, limits, store, auth, queues, routes, pools, schedules, bridges, jobs, trace, sessions\n" },
         { "{ \"\": 1, \"a.b\": 2, \"limits\": { \"a\\\"b\\\\ä\": 3 } }",
-          "t:1:3: [\"\"]: unknown key, allowed are node, data_dir, drain_timeout, sys_interval, shared_subscriptions, listeners, limits, store, auth, queues, routes, pools, schedules, bridges, jobs, sessions\n"
-          "t:1:10: [\"a.b\"]: unknown key, allowed are node, data_dir, drain_timeout, sys_interval, shared_subscriptions, listeners, limits, store, auth, queues, routes, pools, schedules, bridges, jobs, sessions\n"
+          "t:1:3: [\"\"]: unknown key, allowed are node, data_dir, drain_timeout, sys_interval, shared_subscriptions, listeners, limits, store, auth, queues, routes, pools, schedules, bridges, jobs, trace, sessions\n"
+          "t:1:10: [\"a.b\"]: unknown key, allowed are node, data_dir, drain_timeout, sys_interval, shared_subscriptions, listeners, limits, store, auth, queues, routes, pools, schedules, bridges, jobs, trace, sessions\n"
           "t:1:32: limits[\"a\\x22b\\x5c\\xc3\\xa4\"]: unknown key, allowed are max_connections, max_message, connect_timeout, accept_rate, memory, min_free_disk, max_sessions, partial_packet, session_queue, session_subscriptions, session_output, retained\n" },
         { "{ \"node\": \"a b\" }",
           "t:1:11: node: \"a b\" is not allowed, must be a name: 1 to 64 of A-Z a-z 0-9 . _ -\n" },
@@ -326,30 +331,28 @@ static void what_is_not_in_this_version_is_refused_by_name(void **state)
           "t:2:55: listeners[1].tls: an object is not available in this version, must be null\n"
           "t:2:85: listeners[1].websocket: true is not available in this version, must be false\n"
           "t:2:109: listeners[1].proxy_protocol: true is not available in this version, must be false\n" },
-        { "{ \"queues\": { \"q\": { \"order_by\": \"client\", \"on_failure\": \"skip\", \"dedup\": { \"window\": \"5m\", \"by\": \"client\", \"max\": 5, \"policy\": \"replace\" },\n"
-          "  \"dead\": { \"forward_to\": \"r\" } } } }",
-          "t:1:34: queues.q.order_by: \"client\" is not available in this version, must be \"none\"\n"
-          "t:1:58: queues.q.on_failure: \"skip\" is not available in this version, must be \"block\"\n"
-          "t:1:87: queues.q.dedup.window: \"5m\" is not available in this version, must be \"0s\"\n"
-          "t:1:99: queues.q.dedup.by: \"client\" is not available in this version, must be [\"client\",\"header:dedup-id\"]\n"
-          "t:1:116: queues.q.dedup.max: 5 is not available in this version, must be 1000000\n"
-          "t:1:129: queues.q.dedup.policy: \"replace\" is not available in this version, must be \"drop\"\n"
-          "t:2:27: queues.q.dead.forward_to: \"r\" is not available in this version, must be null\n" },
-        { "{ \"queues\": { \"q\": { \"order_by\": \"header:device\" } } }",
-          "t:1:34: queues.q.order_by: \"header:device\" is not available in this version, must be \"none\"\n" },
+        { "{ \"queues\": { \"q\": { \"dedup\": { \"by\": [\"payload\", \"retransmit\", \"colour\", \"header:\", \"none\", \"topic\", \"topic\"], \"max\": 0, \"policy\": \"x\" } } } }",
+          "t:1:65: queues.q.dedup.by[2]: \"colour\" is not allowed, must be \"client\", \"topic\", \"payload\", \"retransmit\" or \"header:NAME\"\n"
+          "t:1:75: queues.q.dedup.by[3]: \"header:\" is not allowed, must be \"client\", \"topic\", \"payload\", \"retransmit\" or \"header:NAME\"\n"
+          "t:1:86: queues.q.dedup.by[4]: \"none\" is not allowed, must be \"client\", \"topic\", \"payload\", \"retransmit\" or \"header:NAME\"\n"
+          "t:1:103: queues.q.dedup.by[6]: \"topic\" is named twice, must be once\n"
+          "t:1:120: queues.q.dedup.max: 0 is not allowed, must be a whole number from 1 to 1000000000\n"
+          "t:1:133: queues.q.dedup.policy: \"x\" is not allowed, must be \"drop\" or \"replace\"\n" },
+        { "{ \"queues\": { \"q\": { \"dedup\": { \"by\": [\"header:a\", \"header:b\", \"header:c\", \"header:d\", \"header:e\", \"header:f\", \"header:g\", \"header:h\", \"header:i\"] } } } }",
+          "t:1:39: queues.q.dedup.by: has more than 8 parts, must be fewer\n" },
+        { "{ \"queues\": { \"q\": { \"order_by\": \"header:\", \"on_failure\": \"retry\" } } }",
+          "t:1:34: queues.q.order_by: \"header:\" is not allowed, must be \"none\", \"client\", \"topic\" or \"header:NAME\"\n"
+          "t:1:59: queues.q.on_failure: \"retry\" is not allowed, must be \"block\", \"skip\" or \"dead\"\n" },
         { "{ \"queues\": { \"q\": { \"order_by\": \"colour\", \"dedup\": { \"window\": 5 } } } }",
-          "t:1:34: queues.q.order_by: \"colour\" is not allowed, must be \"none\"\n"
-          "t:1:65: queues.q.dedup.window: 5 is not allowed, must be \"0s\"\n" },
+          "t:1:34: queues.q.order_by: \"colour\" is not allowed, must be \"none\", \"client\", \"topic\" or \"header:NAME\"\n"
+          "t:1:65: queues.q.dedup.window: 5 is not allowed, must be a duration such as \"30s\" from 0s to 365d\n" },
         { "{ \"auth\": { \"anonymous\": false }, \"listeners\": [ { \"bind\": \"127.0.0.1:1\", \"protocol\": \"mqtt\", \"anonymous\": false } ] }",
           "t:1:26: auth.anonymous: false is not available in this version, must be true\n"
           "t:1:108: listeners[0].anonymous: false is not available in this version, must be true or null\n" },
-        { "{ \"auth\": { \"password_file\": \"p\", \"acl_file\": \"a\" }, \"schedules\": [ {} ], \"bridges\": [ { \"name\": \"hq\" } ],\n"
-          "  \"queues\": { \"q\": { \"order_by\": \"client\" } } }",
+        { "{ \"auth\": { \"password_file\": \"p\", \"acl_file\": \"a\" }, \"bridges\": [ { \"name\": \"hq\" } ] }",
           "t:1:30: auth.password_file: \"p\" is not available in this version, must be null\n"
           "t:1:47: auth.acl_file: \"a\" is not available in this version, must be null\n"
-          "t:1:67: schedules: a list is not available in this version, must be []\n"
-          "t:1:86: bridges: a list is not available in this version, must be []\n"
-          "t:2:34: queues.q.order_by: \"client\" is not available in this version, must be \"none\"\n" },
+          "t:1:65: bridges: a list is not available in this version, must be []\n" },
     };
     check_all(cases, SL_COUNT(cases));
 }
@@ -370,6 +373,14 @@ static void what_does_not_fit_together_is_told(void **state)
         { "{ \"queues\": { \"q\": {}, \"r.s\": {} }, \"routes\": [ { \"match\": \"#\", \"queues\": [\"q\", \"z\", \"q\"] } ] }",
           "t:1:81: routes[0].queues[1]: there is no queue \"z\", must be one of queues: q, r.s\n"
           "t:1:86: routes[0].queues[2]: \"q\" is named twice, must be once\n" },
+        { "{ \"queues\": { \"q\": { \"dead\": { \"forward_to\": \"z\" } }, \"r\": { \"dead\": { \"forward_to\": \"r\" } },\n"
+          "  \"a\": { \"dead\": { \"forward_to\": \"b\" } }, \"b\": { \"dead\": { \"forward_to\": \"c\" } }, \"c\": { \"dead\": { \"forward_to\": \"a\" } },\n"
+          "  \"in\": { \"dead\": { \"forward_to\": \"a\" } }, \"ok\": { \"dead\": { \"forward_to\": \"last\" } }, \"last\": {} } }",
+          "t:1:46: queues.q.dead.forward_to: there is no queue \"z\", must be one of queues: q, r, a, b, c, in, ok, last\n"
+          "t:1:86: queues.r.dead.forward_to: is this queue itself, must be another one\n"
+          "t:2:34: queues.a.dead.forward_to: leads back to this queue, must be one that does not\n"
+          "t:2:74: queues.b.dead.forward_to: leads back to this queue, must be one that does not\n"
+          "t:2:114: queues.c.dead.forward_to: leads back to this queue, must be one that does not\n" },
         { "{ \"routes\": [ { \"match\": \"#\", \"queues\": \"q\" } ], \"pools\": { \"p\": { \"queue\": \"q\", \"command\": \"x\" } } }",
           "t:1:41: routes[0].queues[0]: there is no queue \"q\", must be one of queues\n"
           "t:1:77: pools.p.queue: there is no queue \"q\", must be one of queues\n" },
@@ -380,6 +391,8 @@ static void what_does_not_fit_together_is_told(void **state)
           "t:2:14: pools[\"p.1\"].restart.max: is shorter than restart.initial, must be at least that\n" },
         { "{ \"queues\": { \"q\": {} }, \"pools\": { \"p\": { \"queue\": \"q\", \"command\": \"x\", \"time_limit\": \"10s\", \"soft_time_limit\": \"20s\" } } }",
           "t:1:114: pools.p.soft_time_limit: is longer than time_limit, must be at most that\n" },
+        { "{ \"queues\": { \"q\": { \"order_by\": \"topic\" } }, \"pools\": { \"p\": { \"queue\": \"q\", \"command\": \"x\", \"max_in_flight_per_key\": 1 } } }",
+          "t:1:120: pools.p.max_in_flight_per_key: is for queues without order_by, which has one message of a key in flight, must be 0\n" },
         { "{ \"queues\": { \"q\": {} }, \"pools\": { \"p\": { \"queue\": \"q\", \"command\": \"x\", \"mode\": \"exec\",\n"
           "  \"workers\": { \"min\": 0, \"max\": 2 }, \"idle_timeout\": \"0s\", \"max_jobs\": 9, \"max_rss\": \"1GiB\", \"max_age\": \"1h\" } } }",
           "t:2:54: pools.p.idle_timeout: is 0s, with workers.min 0 it must be more: the last worker would stay\n"
@@ -420,6 +433,62 @@ static void the_default_of_a_later_key_may_be_written(void **state)
         "\"jobs\": { \"ttl\": \"60m\" }, \"auth\": { \"acl_file\": null } }";
     assert_string_equal(faults_of(text, strlen(text), NULL, 0), "");
 }
+
+/* clang-format off */
+
+static void a_schedule_that_makes_no_sense_is_told(void **state)
+{
+    (void)state;
+    static const struct broken cases[] = {
+        { "{ \"schedules\": [ {} ] }",
+          "t:1:18: schedules[0]: \"publish\" is missing, must be an object\n"
+          "t:1:18: schedules[0]: cron or every is missing, must have one of them\n" },
+        { "{ \"schedules\": [ { \"cron\": \"* * 30 2 *\", \"every\": \"1s\", \"publish\": { \"topic\": \"a/+\" } } ] }",
+          "t:1:18: schedules[0]: has both cron and every, must have one of them\n"
+          "t:1:28: schedules[0].cron: there is no such date: none of the months has such a day\n"
+          "t:1:79: schedules[0].publish.topic: \"a/+\" is not allowed, must be a topic without wildcards such as \"jobs/report\", or \"/queue/NAME\"\n" },
+        { "{ \"schedules\": [ { \"cron\": \"0 25 * * *\", \"publish\": { \"topic\": \"/queue/q\" } },\n"
+          "  { \"every\": \"10ms\", \"publish\": { \"topic\": \"$SYS/a\" } } ] }",
+          "t:1:28: schedules[0].cron: hour \"25\" is not allowed, must be 0 to 23\n"
+          "t:1:64: schedules[0].publish.topic: there is no queue \"q\", must be one of queues\n"
+          "t:2:14: schedules[1].every: \"10ms\" is not allowed, must be a duration such as \"30s\" from 1s to 3660d or null\n"
+          "t:2:44: schedules[1].publish.topic: \"$SYS/a\" is not allowed, must be a topic without wildcards such as \"jobs/report\", or \"/queue/NAME\"\n" },
+        { "{ \"schedules\": [ { \"cron\": \"@daily\", \"timezone\": \"Europe/Berlin\", \"publish\": { \"topic\": \"a\" } },\n"
+          "  { \"cron\": \"@daily\", \"timezone\": \"Europe/Bonn\", \"missed\": \"some\", \"publish\": { \"topic\": \"a\" } },\n"
+          "  { \"cron\": \"@daily\", \"timezone\": \"../passwd\", \"at\": 1, \"publish\": { \"topic\": \"a\", \"qos\": 3, \"priority\": 10 } } ] }",
+          "t:2:35: schedules[1].timezone: there is no time zone \"Europe/Bonn\" on this machine, must be one of the zone database (tzdata)\n"
+          "t:2:60: schedules[1].missed: \"some\" is not allowed, must be \"skip\", \"once\" or \"all\"\n"
+          "t:3:35: schedules[2].timezone: \"../passwd\" is not allowed, must be the name of a time zone such as \"Europe/Berlin\"\n"
+          "t:3:48: schedules[2].at: unknown key, allowed are name, cron, every, timezone, missed, enabled, publish\n"
+          "t:3:91: schedules[2].publish.qos: 3 is not allowed, must be a whole number from 0 to 2\n"
+          "t:3:106: schedules[2].publish.priority: 10 is not allowed, must be a whole number from 0 to 9\n" },
+        { "{ \"limits\": { \"max_message\": \"1KiB\" }, \"schedules\": [\n"
+          "  { \"name\": \"a\", \"cron\": \"@daily\", \"publish\": { \"topic\": \"a\", \"payload\": \"\", \"payload_base64\": \"AA==\" } },\n"
+          "  { \"name\": \"a\", \"cron\": \"@daily\", \"publish\": { \"topic\": \"a\", \"payload_base64\": \"A===\", \"content_type\": \"\" } },\n"
+          "  { \"cron\": \"@daily\", \"publish\": { \"topic\": \"a\", \"headers\": { \"x\": \"1\", \"y\": [\"1\", 2] } } },\n"
+          "  { \"cron\": \"@daily\", \"publish\": { \"topic\": \"a\", \"headers\": { \"\": \"1\" } } } ] }",
+          "t:2:96: schedules[0].publish.payload_base64: is there beside payload, must be one of them\n"
+          "t:3:13: schedules[1].name: schedules[0] has the same name, must be another one\n"
+          "t:3:81: schedules[1].publish.payload_base64: \"A===\" is not allowed, must be base64 with padding or null\n"
+          "t:3:105: schedules[1].publish.content_type: \"\" is not allowed, must be a text of at most 65535 bytes or null\n"
+          "t:4:84: schedules[2].publish.headers.y[1]: 2 is not allowed, must be an object of texts or lists of texts\n"
+          "t:5:3: schedules[3]: has the time, topic and payload of schedules[2], must have a name of its own\n"
+          "t:5:67: schedules[3].publish.headers[\"\"]: \"1\" is not allowed, must be an object of texts or lists of texts\n" },
+    };
+    check_all(cases, SL_COUNT(cases));
+}
+
+static void a_payload_over_the_limit_is_told(void **state)
+{
+    (void)state;
+    char text[4096], payload[1026];
+    memset(payload, 'A', sizeof payload);
+    payload[sizeof payload - 1] = '\0';
+    (void)snprintf(text, sizeof text, "{ \"limits\": { \"max_message\": \"1KiB\" }, \"schedules\": [ { \"every\": \"1s\", \"publish\": { \"topic\": \"a\", \"payload\": \"%s\" } } ] }", payload);
+    assert_string_equal(faults_of(text, strlen(text), NULL, 0), "t:1:110: schedules[0].publish.payload: is larger than limits.max_message (1024 bytes), must be at most that\n");
+}
+
+/* clang-format on */
 
 static void faults_of_set_come_last_and_name_it(void **state)
 {
@@ -558,6 +627,8 @@ int main(void)
         cmocka_unit_test(what_is_not_in_this_version_is_refused_by_name),
         cmocka_unit_test(what_does_not_fit_together_is_told),
         cmocka_unit_test(the_default_of_a_later_key_may_be_written),
+        cmocka_unit_test(a_schedule_that_makes_no_sense_is_told),
+        cmocka_unit_test(a_payload_over_the_limit_is_told),
         cmocka_unit_test(faults_of_set_come_last_and_name_it),
         cmocka_unit_test(a_nul_byte_is_no_end_of_the_text),
         cmocka_unit_test(what_is_not_utf8_is_told_where),

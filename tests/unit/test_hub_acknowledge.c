@@ -57,6 +57,51 @@ static void an_individual_ack_is_of_one_delivery(void **state)
     kit_close(&k);
 }
 
+/* Else a consumer that answers one after the other would never make room for what waits. */
+static void an_acks_receipt_comes_while_there_is_no_space_for_messages(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    start(&k);
+    struct kit_client *c = consumer(&k, "/queue/jobs", "client-individual", 3), *producer = kit_stomp(&k);
+    stomp_send(producer, "/queue/jobs", "m4", NULL);
+    kit_commit(&k, SL_ENOSPC);
+    for (uint32_t i = 1; i <= 3; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "1-%u", i);
+        stomp_answer(c, "ACK", name, "receipt:r\n");
+        kit_pass(&k, 11);
+        assert_string_equal(kit_records(&k), "SETTLE(1) BODY_DROP ");
+        assert_null(strstr(kit_log(c), "receipt-id:r"));
+        kit_commit(&k, SL_OK);
+        assert_non_null(strstr(kit_log(c), "receipt-id:r"));
+        assert_int_equal(hub_health(k.h), HUB_NO_SPACE);
+        kit_commit(&k, SL_ENOSPC); /* what is stuck tried again */
+    }
+    kit_pass(&k, 300);
+    kit_settle(&k);
+    kit_close(&k);
+}
+
+/* A negative one of what is not stored itself stays with it. */
+static void a_receipt_waits_for_what_stays_with_the_stuck_batch(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    start(&k);
+    struct kit_client *c = consumer(&k, "/queue/jobs", "client-individual", 1), *producer = kit_stomp(&k);
+    stomp_send(producer, "/queue/jobs", "m2", NULL);
+    kit_commit(&k, SL_ENOSPC);
+    stomp_answer(c, "NACK", "1-2", "receipt:r\n");
+    (void)kit_log(c);
+    kit_pass(&k, 11);
+    assert_null(strstr(kit_log(c), "receipt-id:r"));
+    kit_pass(&k, 300);
+    kit_settle(&k);
+    assert_non_null(strstr(kit_log(c), "receipt-id:r"));
+    kit_close(&k);
+}
+
 static void a_cumulative_answer_is_of_all_up_to_it_that_are_open(void **state)
 {
     (void)state;
@@ -340,6 +385,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_individual_ack_is_of_one_delivery),
+        cmocka_unit_test(an_acks_receipt_comes_while_there_is_no_space_for_messages),
+        cmocka_unit_test(a_receipt_waits_for_what_stays_with_the_stuck_batch),
         cmocka_unit_test(a_cumulative_answer_is_of_all_up_to_it_that_are_open),
         cmocka_unit_test(a_nack_is_a_failed_attempt_with_its_reason),
         cmocka_unit_test(a_nack_may_say_when_to_try_again),

@@ -132,7 +132,7 @@ static void check_tx(struct walk *w, const struct tx *t)
         missing = missing || (!there && !w->msgs[t->sent[i]].finished);
     }
     if (t->n_sent == 0)
-        return; /* answers alone: see the README */
+        return; /* answers alone: see RULES.md of the hub */
     assert_false(before && sent);
     assert_false(after && missing);
     assert_false(t->receipt && before);

@@ -12,8 +12,8 @@ static void on_submit(void *arg, struct batch *b)
 static void on_fetch(void *arg, struct batch_fetch *f)
 {
     struct kit *k = arg;
-    assert_null(k->fetch);
-    k->fetch = f;
+    assert_true(k->n_fetches < KIT_FETCHES);
+    k->fetch = k->fetches[k->n_fetches++] = f;
 }
 
 static void on_volatile(void *arg, struct batch *b)
@@ -43,16 +43,26 @@ static int on_apply_here(void *arg, struct batch *b)
     return k->here_err;
 }
 
+struct batch_fetch *kit_fetched(struct kit *k)
+{
+    struct batch_fetch *f = k->n_fetches == 0 ? NULL : k->fetches[0];
+    for (uint32_t i = 1; i < k->n_fetches; i++)
+        k->fetches[i - 1] = k->fetches[i];
+    k->n_fetches -= f != NULL;
+    k->fetch = k->n_fetches == 0 ? NULL : k->fetches[k->n_fetches - 1];
+    return f;
+}
+
 static void give_bodies(struct kit *k)
 {
-    struct batch_fetch *f = k->fetch;
-    k->fetch = NULL;
-    for (uint32_t i = 0; f != NULL && i < f->n; i++) {
-        struct message *m = sl_idmap_get(&k->bodies, f->ids[i]);
-        f->msgs[i] = m != NULL ? message_ref(m) : NULL;
-    }
-    if (f != NULL)
+    struct batch_fetch *f;
+    for (uint32_t n = k->n_fetches; n > 0 && (f = kit_fetched(k)) != NULL; n--) {
+        for (uint32_t i = 0; i < f->n; i++) {
+            struct message *m = sl_idmap_get(&k->bodies, f->ids[i]);
+            f->msgs[i] = m != NULL ? message_ref(m) : NULL;
+        }
         hub_fetched(k->h, f);
+    }
 }
 
 void kit_commit(struct kit *k, int err)
@@ -84,14 +94,15 @@ void kit_settle(struct kit *k)
 const char *kit_records(struct kit *k)
 {
     static const char *const names[] = { "NONE", "BODY", "ENTRY", "UPDATE", "SETTLE", "BODY_DROP", "SESSION", "SESSION_DROP", "QOS2_ADD", "QOS2_DROP",
-                                         "SUBSCRIPTION", "SUBSCRIPTION_DROP", "WILL", "WILL_DROP", "COPY", "COPY_DROP", "RETAIN", "RETAIN_DROP" };
+                                         "SUBSCRIPTION", "SUBSCRIPTION_DROP", "WILL", "WILL_DROP", "COPY", "COPY_DROP", "RETAIN", "RETAIN_DROP",
+                                         "QUEUE", "DEDUP", "DEDUP_DROP", "SCHEDULE", "SCHEDULE_DROP" };
     size_t n = 0;
     k->records[0] = '\0';
     for (uint32_t i = 0; k->pending != NULL && i < k->pending->n; i++) {
         const struct batch_op *op = &k->pending->ops[i];
         if (op->kind == BATCH_NONE)
             continue;
-        bool flagged = op->kind == BATCH_ENTRY || op->kind == BATCH_UPDATE || op->kind == BATCH_SETTLE || op->kind == BATCH_BODY_DROP;
+        bool flagged = op->kind == BATCH_ENTRY || op->kind == BATCH_UPDATE || op->kind == BATCH_SETTLE || op->kind == BATCH_BODY_DROP || op->kind == BATCH_DEDUP_DROP;
         uint32_t detail = op->queue + (flagged ? 0 : op->packet_id);
         n += (size_t)snprintf(k->records + n, sizeof k->records - n, detail > 0 ? "%s(%u) " : "%s ", names[op->kind], detail);
     }
@@ -103,7 +114,7 @@ const char *kit_records(struct kit *k)
 struct queue_config kit_queue(const char *name, uint32_t number)
 {
     return (struct queue_config){
-        .name = name, .number = number, .durable = true, .max_messages = 1000, .max_bytes = 1u << 20, .overflow = QUEUE_BLOCK,
+        .name = name, .number = number, .durable = true, .max_messages = 1000, .max_bytes = 1u << 20, .overflow = QUEUE_BLOCK, .reject_grace_ms = 1000,
         .max_attempts = 5, .retry_initial_ms = 100, .retry_max_ms = 1000, .retry_factor = 2, .dead_max_messages = 100,
     };
 }
@@ -130,7 +141,7 @@ void kit_open(struct kit *k)
         .boot = ++k->boot, .seed = 1, .memory_bytes = k->memory_bytes == 0 ? 8u << 20 : k->memory_bytes,
         .commit_delay_us = k->commit_delay_us, .max_sessions = 100, .max_connections = k->max_connections == 0 ? 100 : k->max_connections,
         .subscribers = k->subscribers, .retained_messages = k->retained_messages, .retained_bytes = k->retained_bytes, .sharing = k->sharing,
-        .sys_interval_ms = k->sys_interval_ms, .version = "1.2.3", .jobs_max = k->jobs_max, .jobs_ttl_ms = 60000,
+        .sys_interval_ms = k->sys_interval_ms, .version = "1.2.3", .jobs_max = k->jobs_max, .jobs_ttl_ms = 60000, .trace_events = k->trace_events, .history = k->history,
         .store = { k, on_submit, k->here ? on_apply_here : NULL, on_fetch, on_volatile },
     };
     struct proto_config session = {
@@ -478,7 +489,7 @@ struct kit_worker *kit_worker(struct kit *k, uint32_t n, uint32_t queue)
     static const struct hub_consumer_ops ops = { on_deliver, on_overdue };
     struct kit_worker *w = &k->workers[n];
     w->k = k;
-    w->consumer = hub_consumer_add(k->h, &(struct hub_consumer_config){ .queue = queue, .prefetch = KIT_HELD, .concurrency = KIT_HELD, .ops = &ops, .arg = w });
+    w->consumer = hub_consumer_add(k->h, &(struct hub_consumer_config){ .queue = queue, .prefetch = KIT_HELD, .concurrency = KIT_HELD, .name = "worker", .ops = &ops, .arg = w });
     kit_turn(k);
     return w;
 }

@@ -20,6 +20,7 @@
 
 #define KIT_CLIENTS 8u
 #define KIT_HELD    32u
+#define KIT_FETCHES 8u /* at once */
 
 struct kit_client {
     struct kit *k;
@@ -49,7 +50,9 @@ struct kit {
     struct sl_now now;
     uint64_t mono_us, wall_ms, boot;
     struct batch *pending;       /* with the store; NULL: none */
-    struct batch_fetch *fetch;
+    struct batch_fetch *fetch;   /* the latest that is under way; NULL: none */
+    struct batch_fetch *fetches[KIT_FETCHES]; /* all, the oldest first */
+    uint32_t n_fetches;
     struct sl_idmap bodies;      /* what has been committed */
     uint64_t memory_bytes, commit_delay_us;
     int (*apply)(void *arg, struct batch *b); /* where what is committed goes as well; NULL: nowhere */
@@ -58,6 +61,8 @@ struct kit {
     int here_err;
     uint32_t max_connections;    /* 0: 100 */
     uint64_t sys_interval_ms;    /* 0: no $SYS */
+    uint32_t trace_events;       /* 0: none */
+    int (*history)(void *arg, uint32_t queue_number, uint64_t id, struct sl_buf *failures); /* of the store; NULL: it tells nothing */
     uint32_t jobs_max;           /* 0: none; known for a minute after their end */
     struct hub_subscriber_limits subscribers; /* zero: the usual */
     uint64_t retained_messages, retained_bytes;
@@ -81,6 +86,8 @@ void kit_pass(struct kit *k, uint64_t ms);
 void kit_commit(struct kit *k, int err);
 /* Commits whatever there is, until nothing is under way. */
 void kit_settle(struct kit *k);
+/* The oldest fetch that is under way, for hub_fetched; NULL: none. */
+struct batch_fetch *kit_fetched(struct kit *k);
 /* The records of the batch under way: "BODY ENTRY(1) QOS2_ADD(7) ". */
 const char *kit_records(struct kit *k);
 
@@ -110,6 +117,7 @@ void kit_lose(struct kit_client *c);
  * "PUBLISH q1 id=1 t/1 p1 dup retain expiry=9 subs=1,2\n" with what of that it has. */
 const char *kit_log(struct kit_client *c);
 
+/* Its name for operators is "worker". */
 struct kit_worker *kit_worker(struct kit *k, uint32_t n, uint32_t queue);
 void kit_ack(struct kit_worker *w, uint32_t i);
 /* The same with what comes of it; its lease is filled in. */

@@ -261,6 +261,59 @@ static void what_is_passed_on_without_space_is_never_nowhere(void **state)
     kit_close(&k);
 }
 
+/* A worker may say any delay; a loop that is woken at once and finds nothing to do never sleeps. */
+static void a_retry_in_a_million_years_wakes_nobody(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    struct queue_config cfg = kit_queue("q0", 1);
+    kit_open(&k);
+    (void)hub_add_queue(k.h, &cfg);
+    assert_int_equal(hub_add_route(k.h, "t/#", 0), SL_OK);
+    struct kit_client *from = kit_publisher(&k);
+    struct kit_worker *w = kit_worker(&k, 0, 0);
+    kit_publish(from, 1, 1, "t/1");
+    kit_settle(&k);
+    kit_answer(w, 0, &(struct hub_answer){ .verb = { .verb = QUEUE_RETRY, .has_delay = true, .delay_ms = INT64_MAX } });
+    kit_settle(&k);
+    kit_lose(from);
+    kit_pass(&k, 60000);
+    kit_settle(&k);
+    assert_true(hub_deadline_us(k.h) > k.now.mono_us);
+    kit_close(&k);
+}
+
+/* A night's work, all delayed until the morning: others are served in between. */
+static void what_is_due_at_once_becomes_ready_in_parts(void **state)
+{
+    (void)state;
+    struct kit k = { .memory_bytes = 256u << 20 };
+    struct queue_config cfg = kit_queue("q0", 1);
+    cfg.max_messages = 100000;
+    cfg.max_bytes = 64u << 20;
+    kit_open(&k);
+    (void)hub_add_queue(k.h, &cfg);
+    assert_int_equal(hub_add_route(k.h, "t/#", 0), SL_OK);
+    struct kit_client *from = kit_publisher(&k);
+    const struct message_header delay = { sl_str("delay"), sl_str("1h") };
+    for (uint32_t i = 0; i < 20000; i++) {
+        struct mqtt_publish p = { .topic = sl_str("t/1"), .payload = sl_str("p") };
+        mqtt_props_init(&p.props);
+        mqtt_props_set_user(&p.props, &delay, 1);
+        kit_publish_full(from, &p);
+    }
+    kit_settle(&k);
+    struct queue_depth d;
+    kit_pass(&k, 3600000);
+    queue_depth(hub_queue(k.h, 0), &d);
+    assert_in_range(d.count[QUEUE_READY], 1, 17000);
+    assert_true(hub_deadline_us(k.h) <= k.now.mono_us);
+    kit_turn(&k);
+    queue_depth(hub_queue(k.h, 0), &d);
+    assert_int_equal(d.count[QUEUE_READY], 20000);
+    kit_close(&k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -274,6 +327,8 @@ int main(void)
         cmocka_unit_test(the_queues_age_is_not_that_of_what_is_retained),
         cmocka_unit_test(a_slot_that_is_gone_when_a_parked_publish_enters_is_not_promised),
         cmocka_unit_test(what_is_passed_on_without_space_is_never_nowhere),
+        cmocka_unit_test(a_retry_in_a_million_years_wakes_nobody),
+        cmocka_unit_test(what_is_due_at_once_becomes_ready_in_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -154,6 +154,183 @@ static void a_client_that_parks_and_leaves_does_not_fill_the_memory(void **state
     kit_close(&k);
 }
 
+/* Who publishes again with each answer does not come first again. */
+static void room_goes_round_among_those_who_wait(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    start(&k, QUEUE_BLOCK);
+    struct kit_client *greedy = filled(&k, true), *modest = kit_mqtt(&k, true, "b", 0);
+    (void)kit_log(modest);
+    struct kit_worker *w = kit_worker(&k, 0, 0);
+    kit_settle(&k);
+    for (uint16_t id = 2; id <= 4; id++)
+        kit_publish(greedy, 1, id, "t/1");
+    kit_publish(modest, 1, 1, "t/1");
+    kit_ack(w, 0);
+    kit_settle(&k);
+    assert_string_equal(kit_log(greedy), "PUBACK 2 0x00\n");
+    kit_publish(greedy, 1, 5, "t/1");
+    kit_ack(w, 0);
+    kit_settle(&k);
+    assert_string_equal(kit_log(modest), "PUBACK 1 0x00\n");
+    assert_string_equal(kit_log(greedy), "");
+    kit_close(&k);
+}
+
+static void who_waits_for_one_queue_keeps_nobody_from_another(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    struct queue_config still = kit_queue("q0", 1), moving = kit_queue("q1", 2);
+    still.max_messages = moving.max_messages = 1;
+    kit_open(&k);
+    assert_int_equal(hub_add_route(k.h, "s/#", hub_add_queue(k.h, &still)), SL_OK);
+    assert_int_equal(hub_add_route(k.h, "m/#", hub_add_queue(k.h, &moving)), SL_OK);
+    struct kit_client *a = kit_mqtt(&k, true, "a", 0), *b = kit_mqtt(&k, true, "b", 0);
+    kit_publish(a, 1, 1, "s/1");
+    kit_publish(b, 1, 1, "m/1");
+    kit_settle(&k);
+    kit_publish(a, 1, 2, "s/1");
+    kit_publish(b, 1, 2, "m/1");
+    kit_publish(b, 1, 3, "s/1");
+    (void)kit_log(a);
+    (void)kit_log(b);
+    struct kit_worker *w = kit_worker(&k, 0, 1);
+    kit_settle(&k);
+    kit_ack(w, 0);
+    kit_settle(&k);
+    assert_string_equal(kit_log(b), "PUBACK 2 0x00\n");
+    struct kit_worker *late = kit_worker(&k, 1, 0);
+    for (int i = 0; i < 3; i++) {
+        kit_settle(&k);
+        kit_ack(late, 0);
+    }
+    kit_settle(&k);
+    assert_string_equal(kit_log(a), "PUBACK 2 0x00\n");
+    assert_string_equal(kit_log(b), "PUBACK 3 0x00\n");
+    hub_check(k.h);
+    kit_close(&k);
+}
+
+static void control_packets_overtake_a_publish_that_waits_and_keep_their_order(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    start(&k, QUEUE_BLOCK);
+    struct kit_client *c = filled(&k, true);
+    kit_publish(c, 1, 2, "t/1");
+    kit_subscribe(c, "news/#", 0);
+    kit_pubrel(c, 77);
+    kit_publish(c, 1, 3, "t/1");
+    kit_unsubscribe(c, "news/#");
+    kit_settle(&k);
+    assert_string_equal(kit_log(c), "SUBACK 0x00\nPUBCOMP 77 0x92\nUNSUBACK 0x00\n");
+    struct kit_worker *w = kit_worker(&k, 0, 0);
+    kit_settle(&k);
+    for (int i = 0; i < 2; i++) {
+        kit_ack(w, 0);
+        kit_settle(&k);
+    }
+    assert_string_equal(kit_log(c), "PUBACK 2 0x00\nPUBACK 3 0x00\n");
+    kit_close(&k);
+}
+
+static void a_refused_client_has_the_grace_of_its_queue(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    struct queue_config short_one = kit_queue("q0", 1), long_one = kit_queue("q1", 2);
+    short_one.overflow = long_one.overflow = QUEUE_REJECT;
+    short_one.max_messages = long_one.max_messages = 1;
+    short_one.reject_grace_ms = 100;
+    long_one.reject_grace_ms = 5000;
+    kit_open(&k);
+    assert_int_equal(hub_add_route(k.h, "s/#", hub_add_queue(k.h, &short_one)), SL_OK);
+    assert_int_equal(hub_add_route(k.h, "l/#", hub_add_queue(k.h, &long_one)), SL_OK);
+    struct kit_client *s = kit_mqtt(&k, false, "s", 0), *l = kit_mqtt(&k, false, "l", 0);
+    for (uint16_t id = 1; id <= 2; id++) {
+        kit_publish(s, 1, id, "s/1");
+        kit_publish(l, 1, id, "l/1");
+        kit_settle(&k);
+    }
+    (void)kit_log(s);
+    (void)kit_log(l);
+    kit_pass(&k, 110);
+    assert_string_equal(kit_log(s), "closed\n");
+    kit_pass(&k, 4000);
+    assert_string_equal(kit_log(l), "");
+    kit_pass(&k, 1000);
+    assert_string_equal(kit_log(l), "closed\n");
+    kit_close(&k);
+}
+
+/* ---- readiness ---- */
+
+static uint32_t reasons(struct kit *k)
+{
+    struct hub_readiness r;
+    hub_readiness(k->h, &r);
+    return r.reasons;
+}
+
+static void a_full_disk_is_told_once_and_shown_for_a_second(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    start(&k, QUEUE_BLOCK);
+    struct kit_client *c = kit_mqtt(&k, true, "a", 0);
+    kit_publish(c, 1, 1, "t/1");
+    kit_commit(&k, SL_ENOSPC);
+    assert_int_equal(reasons(&k), 1u << HUB_NOT_READY_NO_SPACE);
+    kit_pass(&k, 300);
+    kit_settle(&k);
+    assert_int_equal(hub_health(k.h), HUB_OK);
+    assert_int_equal(reasons(&k), 1u << HUB_NOT_READY_NO_SPACE);
+    assert_true(hub_deadline_us(k.h) <= (k.now.mono_ms + 1000) * 1000); /* a turn comes to take it back */
+    kit_pass(&k, 1000);
+    assert_int_equal(reasons(&k), 0);
+    struct hub_readiness r;
+    hub_readiness(k.h, &r);
+    assert_int_equal(r.of[HUB_NOT_READY_NO_SPACE].times, 1);
+    assert_int_equal(hub_counters(k.h)->not_ready, 1);
+    kit_close(&k);
+}
+
+static void a_broken_store_is_not_ready_for_good(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    start(&k, QUEUE_BLOCK);
+    struct kit_client *c = kit_mqtt(&k, true, "a", 0);
+    kit_publish(c, 1, 1, "t/1");
+    kit_commit(&k, SL_EIO);
+    kit_pass(&k, 100000);
+    assert_int_equal(reasons(&k), 1u << HUB_NOT_READY_BROKEN);
+    hub_drain(k.h);
+    kit_turn(&k);
+    char text[HUB_READINESS_TEXT];
+    struct hub_readiness r;
+    hub_readiness(k.h, &r);
+    assert_string_equal(hub_readiness_text(&r, text), "draining,store_broken");
+    assert_int_equal(hub_counters(k.h)->not_ready, 1);
+    kit_close(&k);
+}
+
+static void starting_is_shown_until_it_is_over(void **state)
+{
+    (void)state;
+    struct kit k = { 0 };
+    start(&k, QUEUE_BLOCK);
+    hub_starting(k.h, true);
+    kit_turn(&k);
+    assert_int_equal(reasons(&k), 1u << HUB_NOT_READY_STARTING);
+    hub_starting(k.h, false);
+    kit_turn(&k);
+    assert_int_equal(reasons(&k), 0);
+    kit_close(&k);
+}
+
 static void a_draining_hub_takes_nothing_and_still_answers(void **state)
 {
     (void)state;
@@ -184,6 +361,13 @@ int main(void)
         cmocka_unit_test(what_is_parked_counts_as_memory),
         cmocka_unit_test(over_the_memory_limit_one_parked_publish_stops_reading),
         cmocka_unit_test(a_client_that_parks_and_leaves_does_not_fill_the_memory),
+        cmocka_unit_test(room_goes_round_among_those_who_wait),
+        cmocka_unit_test(who_waits_for_one_queue_keeps_nobody_from_another),
+        cmocka_unit_test(control_packets_overtake_a_publish_that_waits_and_keep_their_order),
+        cmocka_unit_test(a_refused_client_has_the_grace_of_its_queue),
+        cmocka_unit_test(a_full_disk_is_told_once_and_shown_for_a_second),
+        cmocka_unit_test(a_broken_store_is_not_ready_for_good),
+        cmocka_unit_test(starting_is_shown_until_it_is_over),
         cmocka_unit_test(a_draining_hub_takes_nothing_and_still_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

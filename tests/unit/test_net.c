@@ -636,7 +636,7 @@ static void those_refused_at_once_count_in_the_rate(void **state)
     (void)state;
     many_descriptors();
     struct world *w = world_with(&(struct net_bind){ .host = "127.0.0.1" }, &(struct net_config){ .max_connections = 1, .accept_rate = 1030 });
-    assert_in_range(most_in_a_second(w, 1100), 1, 1030);
+    assert_in_range(most_in_a_second(w, 1100), 1, 1030 + 1030 / 20 + 1); /* a twentieth of it may come at once */
     assert_int_equal(hub_counters(w->hub)->connections_refused, 1100 - 1025);
     world_free(w);
 }

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "core/bytes.h"
+#include "schedule/schedule.h"
 
 /* An optional number that was not given. */
 #define CONFIG_UNSET UINT64_MAX
@@ -26,7 +27,9 @@ enum config_overflow { CONFIG_BLOCK, CONFIG_REJECT, CONFIG_DROP_OLDEST };
 enum config_on_failure { CONFIG_FAIL_BLOCK, CONFIG_FAIL_SKIP, CONFIG_FAIL_DEAD };
 enum config_engine { CONFIG_LMDB, CONFIG_MEMORY };
 enum config_pool_mode { CONFIG_SOCKET, CONFIG_LINES, CONFIG_EXEC };
+#define CONFIG_DEDUP_PARTS 8u
 enum config_dedup_policy { CONFIG_DEDUP_DROP, CONFIG_DEDUP_REPLACE };
+enum config_missed { CONFIG_MISSED_SKIP, CONFIG_MISSED_ONCE, CONFIG_MISSED_ALL };
 enum config_sharing { CONFIG_SHARE_FREE, CONFIG_SHARE_ROUND_ROBIN };
 /* null, false, true */
 enum config_tri { CONFIG_INHERIT, CONFIG_NO, CONFIG_YES };
@@ -113,7 +116,9 @@ struct config_queue {
     struct {
         uint64_t max_messages;
         uint64_t ttl_ms; /* 0: none */
-        const char *forward_to;
+        const char *forward_to; /* NULL: nowhere; else another queue, and no cycle */
+        size_t forward_index;   /* the same as index into config.queues */
+        bool expired;
     } dead;
     const char *order_by; /* "none" */
     enum config_on_failure on_failure;
@@ -181,6 +186,25 @@ struct config_pool {
     } restart;
 };
 
+struct config_schedule {
+    const char *name; /* as given, or made from what it is: unique */
+    const char *cron; /* as given; NULL: every */
+    uint64_t every_ms; /* CONFIG_UNSET: cron */
+    struct schedule_cron when; /* of either */
+    const char *timezone;
+    enum config_missed missed;
+    bool enabled;
+    struct {
+        const char *topic; /* a topic, or "/queue/NAME" of a queue that exists */
+        const char *payload, *payload_base64; /* one of them at most; the second is well-formed */
+        const char *content_type;             /* NULL: none */
+        struct config_strings headers;        /* name, value, name, value, … */
+        uint64_t qos, priority;
+        bool retain;
+        uint64_t delay_ms, ttl_ms; /* 0: none */
+    } publish;
+};
+
 struct config {
     const char *source; /* the file's name, or "built-in" */
     const char *node;
@@ -202,10 +226,15 @@ struct config {
     size_t n_routes;
     struct config_pool *pools;
     size_t n_pools;
+    struct config_schedule *schedules;
+    size_t n_schedules;
     struct {
         uint64_t max;
         uint64_t ttl_ms;
     } jobs;
+    struct {
+        uint64_t events; /* 0: none are kept */
+    } trace;
     struct {
         uint64_t default_expiry_ms;
     } sessions;
@@ -226,6 +255,7 @@ struct config_overrides {
     const char *const *sets; /* "path=value" */
     size_t n_sets;
     const char *data_dir; /* --data, relative to the current folder, or NULL */
+    bool (*is_zone)(const char *name); /* whether there is such a time zone; NULL: any is taken for one */
 };
 
 /* Pure. `filename` names the text in faults and gives the folder against which
@@ -245,7 +275,7 @@ SL_CHECK int config_load(const char *path, const struct config_overrides *over, 
                          struct config_faults *faults);
 
 /* Whether a gateway that runs with `before` can take `after` over without a restart:
- * they differ in their pools alone. SL_EINVAL: `faults`, which must be empty, names
+ * they differ in their pools and schedules alone. SL_EINVAL: `faults`, which must be empty, names
  * each other key. */
 SL_CHECK int config_reloadable(const struct config *before, const struct config *after,
                                struct config_faults *faults);

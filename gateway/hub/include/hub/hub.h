@@ -18,6 +18,7 @@
 #include "hub/batch.h"
 #include "protocols/protocol.h"
 #include "queue/queue.h"
+#include "schedule/schedule.h"
 
 struct hub;
 struct hub_client;
@@ -31,7 +32,8 @@ struct hub_store_io {
     /* Applies at once when nothing is under way and it is likely to be quick;
      * SL_EAGAIN: it would not, submit it instead. NULL: never. */
     int (*apply_here)(void *arg, struct batch *b);
-    void (*fetch)(void *arg, struct batch_fetch *f); /* → hub_fetched */
+    /* → hub_fetched. For dispatch one of each queue at a time, beside those of operators who look. */
+    void (*fetch)(void *arg, struct batch_fetch *f);
     /* Non-durable queues: applied at once, cannot fail, then the hub's again. */
     void (*apply_volatile)(void *arg, struct batch *b);
 };
@@ -68,7 +70,10 @@ struct hub_config {
     const char *version;      /* for $SYS; borrowed */
     uint32_t jobs_max;        /* jobs whose status is kept; 0: none is */
     uint64_t jobs_ttl_ms;     /* so long after their end */
+    uint32_t trace_events;    /* that are kept (hub/trace.h); 0: none */
     struct hub_store_io store;
+    /* Reads one entry at once and appends its failures, for batch_failure_next; `arg` is store.arg. SL_ENOENT. NULL: nothing is known. */
+    int (*history)(void *arg, uint32_t queue_number, uint64_t id, struct sl_buf *failures);
 };
 
 struct hub *hub_new(const struct hub_config *cfg) SL_CHECK;
@@ -86,6 +91,16 @@ SL_CHECK int hub_add_route(struct hub *h, const char *filter, uint32_t queue);
 /* UINT32_MAX: none of that name. */
 uint32_t hub_find_queue(const struct hub *h, struct sl_bytes name);
 
+struct hub_schedule {
+    const char *name;     /* 1 to 255 bytes: what it has done is stored under it */
+    struct schedule when; /* its zone is borrowed for the life of the hub */
+    const struct message_parts *publish; /* as hub_publish takes them */
+    uint64_t delay_ms, ttl_ms;           /* of each message; 0: none */
+};
+/* All there are, copied: before recovery, or inside a turn in place of those before,
+ * of which those with the same name go on. */
+void hub_set_schedules(struct hub *h, const struct hub_schedule *v, uint32_t n);
+
 /* As struct store_copy, which the shell turns into this. */
 struct hub_restored_copy {
     uint64_t session;
@@ -98,7 +113,9 @@ struct hub_restored_copy {
 };
 
 /* Recovery, in the order of struct store_loader; `number` is queue_config.number. SL_EFORMAT when it makes no sense. */
+SL_CHECK int hub_restore_queue(struct hub *h, uint32_t number, struct sl_bytes record);
 SL_CHECK int hub_restore_entry(struct hub *h, uint32_t number, const struct queue_restored *r);
+SL_CHECK int hub_restore_dedup(struct hub *h, uint32_t number, uint64_t id, uint64_t seen_ms, const uint8_t key[BATCH_DEDUP_KEY]);
 SL_CHECK int hub_restore_session(struct hub *h, uint64_t number, struct sl_bytes record);
 SL_CHECK int hub_restore_qos2(struct hub *h, uint64_t session, uint16_t packet_id);
 SL_CHECK int hub_restore_subscription(struct hub *h, uint64_t session, uint32_t number, struct sl_bytes record);
@@ -106,6 +123,11 @@ SL_CHECK int hub_restore_will(struct hub *h, uint64_t session, struct sl_bytes r
 /* Shares the message; `entries`: queues that need the same body. */
 SL_CHECK int hub_restore_copy(struct hub *h, const struct hub_restored_copy *c);
 SL_CHECK int hub_restore_retained(struct hub *h, struct message *m);
+/* After recovery: what the messages that are in the queue were ordered by when they came, when that is not what it
+ * is configured to be now (decision 29: not allowed). NULL: nothing is wrong, and the order of today is recorded. */
+const char *hub_order_before(struct hub *h, uint32_t queue);
+/* One that is configured no more is forgotten. */
+SL_CHECK int hub_restore_schedule(struct hub *h, struct sl_bytes record);
 
 /* ---- a turn ---- */
 
@@ -177,6 +199,7 @@ struct hub_consumer_config {
     uint32_t batch_max; /* 2 and more: as struct queue_consumer_config has it */
     uint64_t batch_wait_ms;
     uint32_t limit; /* hub_limit_add of the same queue; 0: none */
+    const char *name; /* for operators: "ingest[4711]"; borrowed while it lives; NULL: none */
     const struct hub_consumer_ops *ops;
     void *arg;
 };
@@ -232,6 +255,88 @@ SL_CHECK int hub_extend(struct hub *h, uint64_t consumer, uint64_t lease, uint64
  * "/queue/NAME" names; admitted over a limit (decision 30). SL_ENOENT: nobody takes it; SL_EINVAL: not a
  * topic or queue, or one of the gateway's own. */
 SL_CHECK int hub_publish(struct hub *h, const struct message_parts *parts);
+/* What the message that was taken in last is known by: its id, or that of the one whose duplicate it is. */
+uint64_t hub_published_id(const struct hub *h);
+
+/* ---- dead letters ---- */
+
+/* All that is not zero must hold. */
+struct hub_dead_filter {
+    uint64_t id;              /* just this one */
+    unsigned causes;          /* bit 1 << enum queue_cause */
+    uint64_t older_than_ms;   /* it died at least so long ago */
+    uint64_t younger_than_ms; /* at most so long ago */
+    struct sl_bytes topic;    /* an MQTT topic filter; copied */
+};
+
+/* Where a list goes on: all zero is the beginning, with the oldest. */
+struct hub_dead_place {
+    uint64_t died_ms, id;
+    uint32_t entry;
+};
+
+struct hub_dead_letter {
+    struct hub_dead_place place; /* its id, and when it died, in steady time */
+    uint64_t age_ms;             /* since then */
+    enum queue_cause cause;
+    uint32_t attempts;           /* failed ones */
+    uint32_t bytes;              /* message_bytes() */
+    const struct message *msg;   /* NULL: it was not asked for, or the store could not read it */
+};
+
+struct hub_dead_page {
+    const struct hub_dead_letter *letters; /* in the order of their deaths */
+    uint32_t n;
+    bool more;                  /* there may be more from `next` on */
+    struct hub_dead_place next;
+};
+
+struct hub_dead_ask {
+    struct hub_dead_filter filter;
+    struct hub_dead_place from;
+    uint32_t limit;             /* letters of one page: 1 to 1,000 */
+    bool bodies;                /* with topic, headers, payload: at most 1 MiB of them, then the page ends */
+    /* Exactly once, in a later hub_lease, unless it was stopped; it may ask for the next page, or stop what else is under
+     * way. All it is given dies with it. */
+    void (*done)(void *arg, const struct hub_dead_page *page);
+    void *arg;
+};
+
+/* These begin what goes on turn by turn, a bounded part in each, and give a handle, never 0. SL_EINVAL: no topic
+ * filter, limit, or target that takes nothing; SL_EFULL: too many are under way (16). */
+SL_CHECK int hub_dead_list(struct hub *h, uint32_t queue, const struct hub_dead_ask *ask, uint64_t *handle);
+
+#define HUB_SAME_QUEUE UINT32_MAX
+struct hub_dead_redrive {
+    struct hub_dead_filter filter;
+    uint32_t to;         /* the hub's index of a queue, or HUB_SAME_QUEUE */
+    uint32_t per_second; /* 0: as fast as it goes */
+    uint64_t max;        /* 0: all that are there now */
+};
+/* Each becomes a new message at the tail of its queue, when there is room for it; the new one and the end of the old
+ * one are one batch. What was accepted after it began is not looked at. Its progress can be asked for until it is stopped. */
+SL_CHECK int hub_dead_redrive(struct hub *h, uint32_t queue, const struct hub_dead_redrive *r, uint64_t *handle);
+/* The operator drops them: counted as dead_removed. */
+SL_CHECK int hub_dead_drop(struct hub *h, uint32_t queue, const struct hub_dead_filter *f, uint64_t *handle);
+
+struct hub_dead_progress {
+    bool done;
+    uint64_t moved;      /* or dropped */
+    uint64_t hop_limit;  /* skipped: they were moved on too often */
+    uint64_t too_large;  /* skipped: the target could never take them */
+    uint64_t unreadable; /* skipped: the store could not read them */
+    uint64_t left;       /* dead letters of the queue that it has not come to, as far as is known */
+};
+/* Of a redrive or a drop. SL_ENOENT: no such handle (any more). */
+SL_CHECK int hub_dead_progress(const struct hub *h, uint64_t handle, struct hub_dead_progress *out);
+/* Ends it where it is and forgets its handle; a list's `done` is not called any more. */
+void hub_dead_stop(struct hub *h, uint64_t handle);
+
+/* Before the first turn: dead letters of `from` go on to `to`, at once when they die and over its limits by the work in flight (decision 30),
+ * those that cannot, and those that are dead already, as soon as there is room. No cycles. */
+void hub_forward_dead(struct hub *h, uint32_t from, uint32_t to);
+
+#define HUB_HOPS_MAX 16u /* a message that was moved on so often stays dead */
 
 /* ---- jobs: messages with a job-id ---- */
 
@@ -240,7 +345,7 @@ SL_CHECK int hub_progress(struct hub *h, uint64_t consumer, uint64_t lease, uint
 
 enum hub_job_state {
     HUB_JOB_QUEUED, HUB_JOB_DELAYED, HUB_JOB_ACTIVE, HUB_JOB_RETRYING,
-    HUB_JOB_DONE, HUB_JOB_DEAD, HUB_JOB_EXPIRED, HUB_JOB_DROPPED, /* ends */
+    HUB_JOB_DONE, HUB_JOB_DEAD, HUB_JOB_EXPIRED, HUB_JOB_DROPPED, HUB_JOB_CANCELLED, /* ends */
 };
 const char *hub_job_state_name(enum hub_job_state s);
 /* Appends its status, JSON as at $jobs/ID. SL_ENOENT: no such job is known. */
@@ -264,6 +369,33 @@ bool hub_batch_stored(const struct hub *h, uint64_t seq);
 
 enum hub_health { HUB_OK, HUB_NO_SPACE /* intake waits for room */, HUB_BROKEN /* store failed: only a restart helps */ };
 enum hub_health hub_health(const struct hub *h);
+
+/* Why not everything that is offered is taken. */
+enum hub_not_ready {
+    HUB_NOT_READY_STARTING,    /* workers have to wait for those of an earlier process */
+    HUB_NOT_READY_DRAINING,    /* it stops */
+    HUB_NOT_READY_BROKEN,      /* HUB_BROKEN */
+    HUB_NOT_READY_NO_SPACE,    /* HUB_NO_SPACE */
+    HUB_NOT_READY_MEMORY,      /* intake waits: limits.memory is exceeded by a quarter */
+    HUB_NOT_READY_CONNECTIONS, /* further clients are refused: limits.max_connections */
+    HUB_NOT_READY_COUNT,
+};
+const char *hub_not_ready_name(enum hub_not_ready r);
+struct hub_readiness {
+    uint32_t reasons;  /* bit 1 << r for each; 0: ready */
+    uint64_t since_ms; /* monotonic: when it became ready, or not ready */
+    struct {
+        uint64_t since_ms, times; /* monotonic, of its last begin; how often it began */
+    } of[HUB_NOT_READY_COUNT];
+};
+/* As of the last turn. */
+void hub_readiness(const struct hub *h, struct hub_readiness *out);
+/* "ready", or the reasons with commas between them. Returns `out`. */
+#define HUB_READINESS_TEXT 96u
+const char *hub_readiness_text(const struct hub_readiness *r, char out[HUB_READINESS_TEXT]);
+/* The program is not complete yet, or is now. */
+void hub_starting(struct hub *h, bool starting);
+
 struct gateway_counters *hub_counters(struct hub *h);
 
 struct hub_histograms {

@@ -91,6 +91,8 @@ struct proto_publish {
     bool dup, retain;
     uint8_t form;                /* enum message_flag, from MESSAGE_PAYLOAD_UTF8 on: passed on as it came */
     uint16_t packet_id;          /* MQTT QoS 1 and 2 */
+    uint16_t print;              /* MQTT QoS 1: of topic and payload; who differs there is another message */
+    bool again;                  /* MQTT QoS 1: what the same packet id and DUP brought before still waits for its PUBACK, which is for both */
     bool has_expiry;
     uint64_t expiry_ms;          /* MQTT 5 Message Expiry Interval: milliseconds from now */
     struct sl_bytes content_type, correlation, reply_to;
@@ -268,6 +270,12 @@ enum proto_delivered {
  * encodes each once and copies the rest. Shared by all sessions of a protocol. */
 struct proto_packets;
 
+/* A PUBLISH of QoS 1 whose PUBACK has not been sent. */
+struct proto_owed {
+    uint32_t token;
+    uint16_t packet_id, print;   /* as in proto_publish */
+};
+
 struct protocol {
     const char *name; /* "mqtt", "stomp": as in the configuration */
 
@@ -296,6 +304,14 @@ struct protocol {
      * in STOMP; in MQTT PROTO_REFUSED_DENIED and _TARGET end the connection
      * (5.0: DISCONNECT with the reason), other results do nothing. */
     void (*answer)(struct proto_session *s, uint32_t token, enum proto_result r, uint64_t now_ms);
+    /* The next one that is owed, and was not refused, oldest first; *token starts at 0. false: that is all.
+     * NULL: a publish has no name that could come again. */
+    bool (*owed)(const struct proto_session *s, uint32_t *token, struct proto_owed *out);
+    /* As answer() with PROTO_REFUSED_QUOTA, for a queue that has a grace of its own. NULL: it makes no difference. */
+    void (*refuse)(struct proto_session *s, uint32_t token, uint32_t grace_ms, uint64_t now_ms);
+    /* A publish waits for room, perhaps for long, or none does any more: meanwhile the answers of other
+     * frames do not wait behind its answer. NULL: they do. */
+    void (*parked)(struct proto_session *s, bool parked);
     /* SUBSCRIBE, UNSUBSCRIBE: one grant per filter, in their order. The answer
      * leaves when its slot is answered. */
     void (*granted)(struct proto_session *s, uint32_t token, const enum proto_grant *grants, uint32_t n);
