@@ -244,7 +244,7 @@ static void send_in(struct consumer *c, uint32_t deal)
     struct text t = { "SEND\n", 5 };
     uint32_t uid = consumer_uid(c);
     deal_send(w, deal, uid);
-    text_put_uid(&t, &w->uids[uid]);
+    text_put_uid(&t, w, uid);
     text_put(&t, "transaction:x%u\n", deal_at(w, deal)->name);
     (void)consumer_ask(c, &t, OF_NOTHING, 0);
     text_put_payload(w, &t, uid);

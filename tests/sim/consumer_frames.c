@@ -127,12 +127,26 @@ static const char *name_of(struct consumer *c, const struct consumption *s, cons
     return s->mode == ACKS_AUTO ? NULL : out;
 }
 
+static uint32_t uid_of_firing(struct consumer *c, const struct seen *f)
+{
+    char name[64], plain[64], when[64];
+    (void)header(f, "schedule", name, sizeof name);
+    (void)header(f, "scheduled-for", when, sizeof when);
+    size_t n = 0;
+    for (const char *p = when; *p != '\0'; p++) {
+        bool colon = c->version != 10 && strncmp(p, "\\c", 2) == 0;
+        plain[n++] = colon ? ':' : *p;
+        p += colon;
+    }
+    return firings_uid(c->w, sl_str(name), sl_bytes_of((const uint8_t *)plain, n));
+}
+
 static void on_message(struct consumer *c, const struct seen *f)
 {
     char name[48], value[64];
     struct consumption *s = subscription_of(c, f);
     struct arrival a = { .id = number_of(f, "message-id", 16), .attempt = (uint32_t)number_of(f, "attempt", 10), .end = f->end };
-    a.uid = uid_of(sl_str(f->body));
+    a.uid = f->body[0] == 's' ? uid_of_firing(c, f) : uid_of(sl_str(f->body));
     a.redelivered = header(f, "redelivered", value, sizeof value) && strcmp(value, "true") == 0;
     a.retained = header(f, "retain", value, sizeof value) && strcmp(value, "true") == 0;
     a.name = name_of(c, s, f, name, sizeof name);

@@ -192,6 +192,7 @@ uint32_t consumer_uid(struct consumer *c)
     struct world *w = c->w;
     uint8_t topic = (uint8_t)(chance(w, 40) ? SIM_TOPICS + pick(w, SIM_QUEUES) : uid_topic(w));
     uint32_t uid = uid_new(w, topic, 1);
+    w->uids[uid].sender = SIM_DEVICES + c->connection;
     w->uids[uid].device = SIM_DEVICES + c->number;
     w->uids[uid].connection = c->connection;
     if (!w->calm)
@@ -212,7 +213,7 @@ static void send_one(struct consumer *c)
     struct text t = { "SEND\n", 5 };
     uint32_t uid = consumer_uid(c);
     uid_sent(w, uid);
-    text_put_uid(&t, &w->uids[uid]);
+    text_put_uid(&t, w, uid);
     (void)consumer_ask(c, &t, OF_SEND, uid);
     put_forged(w, &t);
     text_put_payload(w, &t, uid);
@@ -250,7 +251,7 @@ static void provoke(struct consumer *c)
     text_put(&t, "%s", wrong[pick(w, SL_COUNT(wrong))]);
     t.n++;
     text_put(&t, "SEND\n");
-    text_put_uid(&t, &w->uids[uid]);
+    text_put_uid(&t, w, uid);
     text_put_payload(w, &t, uid);
     for (uint32_t i = 0; i < SIM_SUBS && c->version == 12; i++) {
         if (c->subs[i].active && c->subs[i].n > 0 && t.n < 1500) {

@@ -240,7 +240,8 @@ static void evidence_of_uid(const struct world *w, uint32_t uid, struct evidence
         if ((uid_queues(w, u) & 1u << q) == 0 || !w->queues[q].durable)
             continue;
         e->in = e->in || u->stored[q] > 0;
-        if (u->stored[q] > 0 || u->worked[q] > 0 || u->left[q] > 0 || uid_may_have_left(w, u, q))
+        bool kept = u->stored[q] > 0 || u->worked[q] > 0 || u->left[q] > 0;
+        if (kept || uid_may_have_left(w, u, q) || moves_keep(w, u, q) || duplicates_know(w, q, u)) /* a duplicate never was there */
             continue;
         e->out = true;
         e->out_uid = uid;

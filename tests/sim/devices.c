@@ -31,12 +31,12 @@ static void must(const struct world *w, int err)
 
 /* Texts of a publish's user properties; they must outlive the encoding. */
 struct flavour {
-    struct message_header headers[2];
+    struct message_header headers[5];
     uint32_t n;
-    char priority[4], delay[16];
+    char priority[4], delay[16], line[4], again[8], job[16];
 };
 
-static void flavour_props(const struct uid *u, struct flavour *f, struct mqtt_props *props)
+static void flavour_props(const struct uid *u, uint32_t uid, struct flavour *f, struct mqtt_props *props)
 {
     if (u->priority != MESSAGE_PRIORITY_DEFAULT) {
         snprintf(f->priority, sizeof f->priority, "%u", u->priority % 10u);
@@ -45,6 +45,18 @@ static void flavour_props(const struct uid *u, struct flavour *f, struct mqtt_pr
     if (u->delay_ms != 0) {
         snprintf(f->delay, sizeof f->delay, "%ums", u->delay_ms);
         f->headers[f->n++] = (struct message_header){ sl_str("delay"), sl_str(f->delay) };
+    }
+    if (u->line != 0) {
+        snprintf(f->line, sizeof f->line, "%u", u->line % 100u);
+        f->headers[f->n++] = (struct message_header){ sl_str("line"), sl_str(f->line) };
+    }
+    if (u->again != 0) {
+        snprintf(f->again, sizeof f->again, "d%u", u->again);
+        f->headers[f->n++] = (struct message_header){ sl_str("dedup-id"), sl_str(f->again) };
+    }
+    if (u->job) {
+        snprintf(f->job, sizeof f->job, "j%u", uid);
+        f->headers[f->n++] = (struct message_header){ sl_str("job-id"), sl_str(f->job) };
     }
     mqtt_props_set_user(props, f->headers, f->n);
     if (u->expiry_ms != 0)
@@ -71,7 +83,7 @@ static void send_publish(struct device *d, const struct inflight *in, bool dup)
     };
     mqtt_props_init(&p.props);
     if (d->v5)
-        flavour_props(u, &f, &p.props);
+        flavour_props(u, in->uid, &f, &p.props);
     must(w, mqtt_encode_publish(&out, d->v5 ? MQTT_V5 : MQTT_V311, &p));
     device_send(d, &out);
 }
@@ -115,6 +127,7 @@ static void give_will(struct device *d, struct mqtt_connect *c, char *topic, cha
     d->will = uid_new(w, uid_topic(w), (uint8_t)pick(w, 3));
     struct uid *u = &w->uids[d->will];
     u->retain = chance(w, 15);
+    u->sender = d->number + 1;
     u->exactly_once = u->qos == 2 && d->persistent;
     u->will_delay_s = d->v5 && chance(w, 40) ? 1 + pick(w, 3) : 0;
     snprintf(topic, 32, "t/%u", w->uids[d->will].topic);
@@ -237,6 +250,7 @@ static void publish_mqtt(struct device *d)
     uint32_t uid = uid_new(w, uid_topic(w), qos);
     w->uids[uid].device = d->number;
     w->uids[uid].connection = d->connection;
+    w->uids[uid].sender = d->number + 1;
     uid_retain(w, uid);
     if (d->v5)
         uid_flavour(w, uid, false);

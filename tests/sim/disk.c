@@ -17,7 +17,7 @@ static void put_entry(struct world *w, const struct batch_op *op)
 {
     struct disk_entry *e = SL_NEW(struct disk_entry);
     e->queue = op->queue - 1;
-    e->uid = uid_of(message_payload(op->msg));
+    e->uid = uid_of_message(w, op->msg);
     e->r = (struct queue_restored){
         .id = op->id,
         .bytes = (uint32_t)message_bytes(op->msg),
@@ -28,6 +28,7 @@ static void put_entry(struct world *w, const struct batch_op *op)
         .due_absolute = message_deliver_at(op->msg) != 0 && (message_flags(op->msg) & MESSAGE_DELIVER_RELATIVE) == 0,
         .expires_at = message_expires_at(op->msg),
         .expires_relative = (message_flags(op->msg) & MESSAGE_EXPIRES_RELATIVE) != 0,
+        .order_key = op->order_key,
     };
     if (w->uids[e->uid].deal != 0 && w->uids[e->uid].cancelled)
         world_fail(w, "u%08u is stored, and its transaction was not committed", e->uid);
@@ -35,6 +36,8 @@ static void put_entry(struct world *w, const struct batch_op *op)
         world_fail(w, "entry %016" PRIx64 " is written twice", op->id);
     sl_idmap_put(&w->disk.entries, key_of(op->id, e->queue), e);
     w->uids[e->uid].stored[e->queue]++;
+    if (message_hops(op->msg) == 0)
+        duplicates_seen(w, e->queue, op->id, e->uid, true);
     w->disk.n_entries[e->queue]++;
 }
 
@@ -46,6 +49,7 @@ static void update_entry(struct world *w, const struct batch_op *op)
     e->r.state = (enum queue_state)op->state;
     e->r.attempts = op->attempts;
     e->r.due_ms = op->due_ms;
+    e->r.cause = (enum queue_cause)op->cause;
 }
 
 static void settle_entry(struct world *w, const struct batch_op *op)
@@ -99,7 +103,7 @@ static void drop_body(struct world *w, uint64_t id)
 static void apply_op(struct world *w, const struct batch_op *op)
 {
     world_trace(w, "disk: record %u id %" PRIx64 " number %u session %" PRIx64 " packet %u state %u u%08u", op->kind, op->id, op->number, op->session, op->packet_id, op->state,
-                op->kind != BATCH_DEDUP && op->msg != NULL ? uid_of(message_payload(op->msg)) : uid_of_id(w, op->id));
+                op->kind != BATCH_DEDUP && op->msg != NULL ? uid_of_message(w, op->msg) : uid_of_id(w, op->id));
     struct disk *d = &w->disk;
     struct message *copy;
     switch ((enum batch_kind)op->kind) {
@@ -110,7 +114,8 @@ static void apply_op(struct world *w, const struct batch_op *op)
             world_fail(w, "a record of our own is not well-formed");
         if (op->id >> 40 != w->boot || sl_idmap_get(&d->bodies, op->id) != NULL)
             world_fail(w, "the id %016" PRIx64 " is given to a new message again", op->id);
-        uid_names(w, op->id, uid_of(message_payload(copy)));
+        uid_names(w, op->id, uid_of_message(w, copy));
+        moves_seen(w, copy, uid_of_message(w, copy));
         sl_idmap_put(&d->bodies, op->id, copy);
         break;
     case BATCH_ENTRY:
@@ -150,10 +155,11 @@ static void apply_op(struct world *w, const struct batch_op *op)
         disk_records_apply(w, op);
         break;
     case BATCH_QUEUE:
-    case BATCH_DEDUP:
-    case BATCH_DEDUP_DROP:
     case BATCH_SCHEDULE:
     case BATCH_SCHEDULE_DROP:
+    case BATCH_DEDUP:
+    case BATCH_DEDUP_DROP:
+        disk_queues_apply(w, op);
         break;
     }
 }
@@ -168,6 +174,7 @@ static void apply(struct world *w, const struct batch *b)
     disk_records_applied(w);
     deals_after_batch(w);
     steps_after_batch(w);
+    moves_after_batch(w);
     w->disk.applied++;
 }
 
@@ -204,9 +211,15 @@ static int on_apply_here(void *arg, struct batch *b)
 static void on_fetch(void *arg, struct batch_fetch *f)
 {
     struct world *w = arg;
-    if (w->disk.fetches[f->queue] != NULL)
+    struct batch_fetch **at = &w->disk.fetches[f->queue];
+    if (f->wanted_for != BATCH_FETCH_FOR_DISPATCH) {
+        at = &w->disk.looks[0];
+        while (*at != NULL)
+            at++; /* of operators there are as many as they are */
+    }
+    if (*at != NULL)
         world_fail(w, "queue q%u fetches twice at once", f->queue);
-    w->disk.fetches[f->queue] = f;
+    *at = f;
 }
 
 /* Durability of these ends with the process: the queue itself is the store. */
@@ -221,12 +234,13 @@ void disk_io(struct world *w, struct hub_store_io *io)
     *io = (struct hub_store_io){ w, on_submit, on_apply_here, on_fetch, on_volatile };
 }
 
-static void finish_fetch(struct world *w, uint32_t queue)
+static void finish_fetch(struct world *w, struct batch_fetch **at)
 {
-    struct batch_fetch *f = w->disk.fetches[queue];
+    struct batch_fetch *f = *at;
     if (f == NULL)
         return;
-    w->disk.fetches[queue] = NULL;
+    *at = NULL;
+    uint32_t queue = f->queue;
     f->err = w->disk.broken ? SL_EIO : SL_OK;
     for (uint32_t i = 0; i < f->n && f->err == SL_OK; i++) {
         struct message *m = sl_idmap_get(&w->disk.bodies, f->ids[i]);
@@ -270,7 +284,9 @@ void disk_step(struct world *w)
     struct disk *d = &w->disk;
     change_health(w);
     for (uint32_t q = 0; q < SIM_QUEUES; q++)
-        finish_fetch(w, q);
+        finish_fetch(w, &d->fetches[q]);
+    for (uint32_t i = 0; i < SIM_LOOKS; i++)
+        finish_fetch(w, &d->looks[i]);
     struct batch *b = d->pending;
     if (b == NULL)
         return;
@@ -307,6 +323,14 @@ static int by_key(const void *a, const void *b)
     return kx < ky ? -1 : kx > ky;
 }
 
+static struct sl_bytes job_of(const struct world *w, uint64_t id)
+{
+    struct message_parts parts;
+    const struct message *m = sl_idmap_get(&w->disk.bodies, id);
+    message_view(message_record(m), &parts);
+    return parts.job_id;
+}
+
 static void restore_entries(struct world *w)
 {
     struct disk *d = &w->disk;
@@ -319,7 +343,9 @@ static void restore_entries(struct world *w)
     for (size_t i = 0; i < n; i++) {
         if (sl_idmap_get(&d->bodies, all[i]->r.id) == NULL)
             world_fail(w, "entry %016" PRIx64 " has no body on the disk", all[i]->r.id);
-        if (hub_restore_entry(w->hub, all[i]->queue + 1, &all[i]->r) != SL_OK)
+        struct queue_restored r = all[i]->r;
+        r.job_id = job_of(w, r.id);
+        if (hub_restore_entry(w->hub, all[i]->queue + 1, &r) != SL_OK)
             world_fail(w, "entry %016" PRIx64 " cannot be restored", all[i]->r.id);
         w->accepted_base[all[i]->queue]++;
         w->base_bytes[all[i]->queue] += all[i]->r.bytes;
@@ -334,6 +360,7 @@ void disk_restore(struct world *w)
     memset(w->base_bytes, 0, sizeof w->base_bytes);
     memset(w->over, 0, sizeof w->over);
     restore_entries(w);
+    disk_queues_restore_keys(w);
     for (size_t i = 0; i < d->sessions.cap; i++) {
         const struct batch_note *n = d->sessions.slots[i].value;
         if (n != NULL && hub_restore_session(w->hub, d->sessions.slots[i].key, sl_bytes_of(n->bytes, n->n)) != SL_OK)

@@ -12,12 +12,23 @@ bool uid_has_ended(const struct world *w, const struct uid *u)
     return u->absolute_end ? w->latest_wall >= u->ends_at : w->latest_steady >= u->first_sent + u->expiry_ms;
 }
 
+static bool uid_may_have_expired(const struct world *w, const struct uid *u, uint32_t q)
+{
+    uint64_t ttl_ms = w->queues[q].ttl_ms;
+    return uid_has_ended(w, u) || (ttl_ms != 0 && w->latest_steady >= u->first_sent + ttl_ms);
+}
+
+bool uid_may_have_died(const struct world *w, const struct uid *u, uint32_t q)
+{
+    return (u->died & 1u << q) != 0 || (w->queues[q].dead_expired && uid_may_have_expired(w, u, q));
+}
+
 bool uid_may_have_left(const struct world *w, const struct uid *u, uint32_t q)
 {
     const struct queue_config *cfg = &w->queues[q];
     bool bounded_dead = cfg->dead_max_messages < SIM_DEAD_MANY || cfg->dead_ttl_ms != 0;
-    return cfg->overflow == QUEUE_DROP_OLDEST || uid_has_ended(w, u) || (bounded_dead && (u->died & 1u << q) != 0) ||
-           (cfg->ttl_ms != 0 && w->latest_steady >= u->first_sent + cfg->ttl_ms);
+    bool expired = uid_may_have_expired(w, u, q) && (!cfg->dead_expired || bounded_dead);
+    return (u->excused & 1u << q) != 0 || cfg->overflow == QUEUE_DROP_OLDEST || expired || (bounded_dead && (u->died & 1u << q) != 0);
 }
 
 /* On the disk, or finished with. */
@@ -27,7 +38,7 @@ void law_accepted_is_kept(const struct world *w, uint32_t uid)
     for (uint32_t q = 0; q < SIM_QUEUES; q++) {
         if ((uid_queues(w, u) & 1u << q) == 0 || !w->queues[q].durable || uid_may_have_left(w, u, q))
             continue;
-        if (u->stored[q] == 0 && u->worked[q] == 0)
+        if (u->stored[q] == 0 && u->worked[q] == 0 && !moves_keep(w, u, q) && !duplicates_keep(w, u, q))
             world_fail(w, "u%08u (QoS %u) is acknowledged, and in queue q%u it is neither stored nor worked", uid, u->qos, q);
     }
 }
@@ -131,7 +142,7 @@ void laws_on_delivery(struct world *w, const struct holder *h, const struct deli
         world_fail(w, "message %016" PRIx64 " was altered", d->id);
     struct uid *u = &w->uids[d->uid];
     uid_names(w, d->id, d->uid);
-    if ((uid_queues(w, u) & 1u << q) == 0)
+    if ((uid_queues(w, u) & 1u << q) == 0 && !moves_lead_to(w, u, q))
         world_fail(w, "u%08u came to queue q%u, where no route leads", d->uid, q);
     if (u->cancelled)
         world_fail(w, "u%08u was taken back and is leased", d->uid);
@@ -146,9 +157,20 @@ void laws_on_delivery(struct world *w, const struct holder *h, const struct deli
     deal_seen(w, u->deal, d->uid);
     redelivery_is_told(w, d, c);
     attempts_are_as_charged(w, h, d, c);
-    time_is_kept(w, u, d->uid);
+    if (moves_lead_to(w, u, q)) {
+        u->only_id[q] = d->id; /* it has another id, and no end of its own */
+    } else {
+        time_is_kept(w, u, d->uid);
+    }
     exactly_once(w, u, d, q);
+    lines_on_delivery(w, h, d);
+    if (!moves_lead_to(w, u, q))
+        duplicates_seen(w, q, d->id, d->uid, false);
+    duplicates_on_delivery(w, q, d);
+    operators_on_delivery(w, q, d);
     c->live = c->given = true;
+    c->given_boot = w->boot;
+    c->given_step = w->step;
     c->by = h->by;
     c->uid = d->uid;
     c->queue = q;
@@ -223,14 +245,15 @@ static void exits_add_up(const struct world *w, uint32_t q)
     struct queue_depth d;
     queue_depth(queue, &d);
     uint64_t in = c->accepted + w->accepted_base[q];
-    uint64_t out = c->acked + c->expired + c->dropped + c->dead_dropped + c->dead_expired + c->purged;
+    uint64_t out = c->acked + c->expired + c->dropped + c->dead_dropped + c->dead_expired + c->purged + c->cancelled + c->replaced + c->moved + c->dead_removed;
     uint64_t depth = d.count[QUEUE_READY] + d.count[QUEUE_LEASED] + d.count[QUEUE_DELAYED];
     if (in != out + depth + d.count[QUEUE_DEAD])
         world_fail(w, "queue q%u took %" PRIu64 ", let %" PRIu64 " go and has %" PRIu64, q, in, out, depth + d.count[QUEUE_DEAD]);
     /* What was restored may stand above the limit, and what workers published. */
-    if (depth > more(cfg->max_messages, w->accepted_base[q]) + w->over[q])
-        world_fail(w, "queue q%u has %" PRIu64 " of %" PRIu64 " messages, %" PRIu64 " may stand above", q, depth, cfg->max_messages, w->over[q]);
-    if (d.bytes > more(cfg->max_bytes, w->base_bytes[q]) + w->over[q] * 1024)
+    uint64_t over = w->over[q] + moves_over_limit(w, q);
+    if (depth > more(cfg->max_messages, w->accepted_base[q]) + over)
+        world_fail(w, "queue q%u has %" PRIu64 " of %" PRIu64 " messages, %" PRIu64 " may stand above", q, depth, cfg->max_messages, over);
+    if (d.bytes > more(cfg->max_bytes, w->base_bytes[q]) + (over + c->replaced) * 1024) /* a newer one may be larger than that whose place it takes */
         world_fail(w, "queue q%u has %" PRIu64 " of %" PRIu64 " bytes", q, d.bytes, cfg->max_bytes);
     bool at_rest = hub_deadline_us(w->hub) > w->mono_us; /* else they are cut back in the next turn */
     if (d.count[QUEUE_DEAD] > cfg->dead_max_messages && at_rest)
@@ -241,6 +264,7 @@ void laws_after_step(struct world *w)
 {
     hub_check(w->hub);
     restraints_after_step(w);
+    overload_after_step(w);
     for (uint32_t q = 0; q < SIM_QUEUES; q++)
         exits_add_up(w, q);
     if (hub_memory_bytes(w->hub) > 1u << 20)

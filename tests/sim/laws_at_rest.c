@@ -31,6 +31,7 @@ void laws_when_flushed(struct world *w)
         if (w->queues[q].durable && here + dead != w->disk.n_entries[q])
             world_fail(w, "queue q%u has %" PRIu64 " messages and the disk %" PRIu64, q, here + dead, w->disk.n_entries[q]);
     }
+    operators_when_flushed(w);
     if (w->step % 16 == 0) {
         no_body_is_left_over(w);
         laws_of_retained(w);
@@ -77,6 +78,7 @@ void laws_at_end(struct world *w)
     for (uint32_t i = 0; i < SIM_DEVICES; i++)
         device_is_answered(w, &w->devices[i]);
     laws_of_consumers_at_end(w);
+    moves_at_end(w);
     if (!hub_flushed(w->hub))
         world_fail(w, "%s", "something is still to be written although the disk is well");
     laws_when_flushed(w);

@@ -10,7 +10,7 @@
 
 #define STEPS 550u
 /* A few messages fill it. */
-#define TIGHT_MEMORY 12000u
+#define TIGHT_MEMORY 12000u /* tables of keys take some of it for ever */
 
 void world_fail(const struct world *w, const char *fmt, ...)
 {
@@ -38,7 +38,7 @@ void world_trace(const struct world *w, const char *fmt, ...)
 
 /* ---- time ---- */
 
-static void begin(struct world *w)
+void world_begin(struct world *w)
 {
     w->now = sl_clock_advance(&w->clock, w->mono_us, w->wall_ms);
     w->latest_steady = w->now.steady_ms > w->latest_steady ? w->now.steady_ms : w->latest_steady;
@@ -66,7 +66,7 @@ uint64_t world_accepted(const struct world *w)
     uint64_t sum = 0;
     for (uint32_t q = 0; q < SIM_QUEUES; q++)
         sum += queue_counters(hub_queue(w->hub, q))->accepted;
-    return sum;
+    return sum - moves_moved(w); /* those were there */
 }
 
 /* Ends the turn as the shell does, as often as reading made new work. */
@@ -76,12 +76,20 @@ void turn(struct world *w)
     hub_end(w->hub);
     workers_notice(w);
     read_output(w);
-    begin(w);
+    world_begin(w);
     hub_lease(w->hub);
     hub_end(w->hub);
     workers_notice(w);
     read_output(w);
     w->ticked_ms = w->now.mono_ms;
+}
+
+void world_idle_turn(struct world *w, uint64_t us)
+{
+    pass(w, us);
+    world_begin(w);
+    disk_step(w);
+    turn(w);
 }
 
 /* ---- making ---- */
@@ -143,8 +151,9 @@ static void boot(struct world *w)
 {
     world_trace(w, "boot");
     struct hub_config cfg = {
-        .boot = ++w->boot, .seed = sl_rng_u64(&w->rng), .memory_bytes = w->tight && chance(w, 70) ? TIGHT_MEMORY + pick(w, 20000) : 8u << 20,
+        .boot = ++w->boot, .seed = sl_rng_u64(&w->rng), .memory_bytes = w->tight && chance(w, 70) ? (w->semantics.duplicates ? 20 : 1) * TIGHT_MEMORY + pick(w, 20000) : 8u << 20,
         .commit_delay_us = chance(w, 50) ? 200 : pick(w, 40000), .max_sessions = 100, .max_connections = 100,
+        .hash = { w->seed, 11 }, .jobs_max = w->semantics.jobs ? 10000 : 0, .jobs_ttl_ms = 3600000,
         .retained_messages = 100, .retained_bytes = 1u << 20,
         .subscribers = {
             .queue_messages = w->tight ? 1 + pick(w, 20) : 10000, .queue_bytes = w->tight ? 2000 + pick(w, 8000) : 1u << 20, .in_flight = 1 + pick(w, 20),
@@ -155,7 +164,7 @@ static void boot(struct world *w)
     w->draining = false;
     w->hub = hub_new(&cfg);
     w->clock = (struct sl_clock){ 0 };
-    begin(w);
+    world_begin(w);
     for (uint32_t i = 0; i < SIM_QUEUES; i++)
         (void)hub_add_queue(w->hub, &w->queues[i]);
     for (uint32_t t = 0; t < SIM_TOPICS; t++) {
@@ -167,7 +176,9 @@ static void boot(struct world *w)
         }
     }
     restraints_boot(w);
+    semantics_before_restore(w);
     disk_restore(w);
+    semantics_boot(w);
     for (uint32_t i = 0; i < SIM_DEVICES; i++)
         device_restored(&w->devices[i]);
 }
@@ -195,6 +206,16 @@ static void forget_volatile(struct world *w)
     }
 }
 
+static void fail_fetch(struct world *w, struct batch_fetch **at)
+{
+    struct batch_fetch *f = *at;
+    *at = NULL;
+    if (f == NULL)
+        return;
+    f->err = SL_EIO;
+    hub_fetched(w->hub, f);
+}
+
 /* The process is gone: connections, workers and memory with it. What the hub
  * says while it is taken apart reaches nobody. */
 static void take_apart(struct world *w)
@@ -202,6 +223,7 @@ static void take_apart(struct world *w)
     struct disk *d = &w->disk;
     w->dying = true;
     w->dropped += laws_dropped(w);
+    firings_hub_ends(w);
     w->wills_dropped += hub_counters(w->hub)->wills_dropped;
     w->retained_refused += hub_counters(w->hub)->retained_refused;
     w->counts[SIM_PASSED_ON] += hub_counters(w->hub)->deliveries_passed_on;
@@ -222,13 +244,10 @@ static void take_apart(struct world *w)
     if (d->pending != NULL)
         hub_committed(w->hub, d->pending, SL_EIO);
     d->pending = NULL;
-    for (uint32_t q = 0; q < SIM_QUEUES; q++) {
-        if (d->fetches[q] != NULL) {
-            d->fetches[q]->err = SL_EIO;
-            hub_fetched(w->hub, d->fetches[q]);
-        }
-        d->fetches[q] = NULL;
-    }
+    for (uint32_t q = 0; q < SIM_QUEUES; q++)
+        fail_fetch(w, &d->fetches[q]);
+    for (uint32_t i = 0; i < SIM_LOOKS; i++)
+        fail_fetch(w, &d->looks[i]);
     hub_free(w->hub);
     w->dying = false;
 }
@@ -251,7 +270,7 @@ static void crash(struct world *w)
 static void stop_turn(struct world *w)
 {
     w->step++;
-    begin(w);
+    world_begin(w);
     disk_step(w);
     for (uint32_t i = 0; i < SIM_WORKERS; i++) {
         struct worker *k = &w->workers[i];
@@ -271,7 +290,7 @@ static void stop_turn(struct world *w)
 
 static void end_workers(struct world *w)
 {
-    begin(w);
+    world_begin(w);
     for (uint32_t i = 0; i < SIM_WORKERS; i++) {
         if (w->workers[i].consumer != 0)
             worker_end(w, &w->workers[i], true);
@@ -286,7 +305,7 @@ static void publish_into_a_drain(struct world *w)
     uint64_t accepted = world_accepted(w);
     for (uint32_t i = 0; i < 3; i++) {
         struct device *d = &w->devices[pick(w, SIM_DEVICES)];
-        begin(w);
+        world_begin(w);
         if (d->client != NULL && d->greeted && d->will == SIM_NO_UID && d->ghost == NULL)
             device_step(w, d);
         turn(w);
@@ -351,8 +370,11 @@ static void event(struct world *w)
 static void step(struct world *w)
 {
     w->step++;
-    begin(w);
-    event(w);
+    world_begin(w);
+    if (w->semantics.on && chance(w, 6))
+        semantics_step(w);
+    else
+        event(w);
     turn(w);
     laws_after_step(w);
     pass(w, pick(w, 500));
@@ -362,7 +384,7 @@ static void calm_turns(struct world *w, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++) {
         w->step++;
-        begin(w);
+        world_begin(w);
         disk_step(w);
         turn(w);
         for (uint32_t k = 0; k < SIM_WORKERS; k++)
@@ -381,7 +403,7 @@ static void quiet_turns(struct world *w, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++) {
         w->step++;
-        begin(w);
+        world_begin(w);
         disk_step(w);
         for (uint32_t k = 0; k < SIM_WORKERS; k++)
             worker_finish(w, &w->workers[k]);
@@ -404,11 +426,11 @@ static struct rest after_consumers(struct world *w)
 {
     struct rest r = { .quiet = true };
     calm_turns(w, 2);
-    begin(w);
+    world_begin(w);
     stomp_consumers_visit(w);
     turn(w);
     calm_turns(w, 8);
-    begin(w);
+    world_begin(w);
     stomp_consumers_leave(w);
     turn(w);
     quiet_turns(w, 8);
@@ -444,14 +466,15 @@ static void calm_down(struct world *w)
     w->calm = true;
     if (w->disk.broken || hub_health(w->hub) == HUB_BROKEN)
         crash(w);
+    semantics_calm(w);
     calm_turns(w, 600);
     laws_at_end(w);
     laws_of_subscribers_at_end(w);
-    begin(w);
+    world_begin(w);
     subscribers_probe(w);
     turn(w);
     calm_turns(w, 5);
-    begin(w);
+    world_begin(w);
     subscribers_probe_all(w);
     turn(w);
     calm_turns(w, 20);
@@ -468,6 +491,9 @@ static void world_end(struct world *w)
         sl_free(c);
     sl_idmap_fini(&w->charges);
     sl_idmap_fini(&w->ids);
+    sl_idmap_fini(&w->cancelled);
+    disk_queues_free(w);
+    semantics_free(w);
     disk_free(w);
     subscribers_free(w);
     stomp_consumers_free(w);
@@ -486,6 +512,7 @@ static void run(uint64_t seed, bool tracing, uint64_t totals[SIM_COUNTS])
     stomp_consumers_make(&w);
     make_workers(&w);
     restraints_make(&w);
+    semantics_make(&w);
     make_listeners(&w);
     boot(&w);
     while (w.step < STEPS)
@@ -530,9 +557,9 @@ int main(int argc, char **argv)
         run(seed, tracing, totals);
     }
     printf("%" PRIu64 " seeds: acknowledged %" PRIu64 ", worked %" PRIu64 ", deliveries %" PRIu64 ", redeliveries %" PRIu64
-           ", worker deaths %" PRIu64 ", arrivals %" PRIu64 " (%" PRIu64 " again, %" PRIu64 " passed on), consumed %" PRIu64 " (%" PRIu64 " acknowledged), from topics %" PRIu64 ", consumers turned away %" PRIu64 " (%" PRIu64 " for time), commits %" PRIu64 ", takeovers %" PRIu64 ", gateway crashes %" PRIu64 " and restarts %" PRIu64 ", disk faults %" PRIu64 ", answers %" PRIu64 "; every law held\n",
+           ", worker deaths %" PRIu64 ", arrivals %" PRIu64 " (%" PRIu64 " again, %" PRIu64 " passed on), consumed %" PRIu64 " (%" PRIu64 " acknowledged), from topics %" PRIu64 ", consumers turned away %" PRIu64 " (%" PRIu64 " for time), commits %" PRIu64 ", takeovers %" PRIu64 ", gateway crashes %" PRIu64 " and restarts %" PRIu64 ", disk faults %" PRIu64 ", answers %" PRIu64 ", probes beside a full queue %" PRIu64 "; every law held\n",
            count, totals[SIM_ACKED], totals[SIM_WORKED], totals[SIM_DELIVERIES], totals[SIM_REDELIVERIES], totals[SIM_DEATHS], totals[SIM_ARRIVALS], totals[SIM_RESENT], totals[SIM_PASSED_ON],
            totals[SIM_CONSUMED], totals[SIM_CONSUMER_ACKS], totals[SIM_TOPIC_ARRIVALS], totals[SIM_CONSUMERS_LOST], totals[SIM_ACK_TIMEOUTS], totals[SIM_COMMITS], totals[SIM_TAKEOVERS],
-           totals[SIM_CRASHES], totals[SIM_RESTARTS], totals[SIM_DISK_FAULTS], totals[SIM_ANSWERS]);
+           totals[SIM_CRASHES], totals[SIM_RESTARTS], totals[SIM_DISK_FAULTS], totals[SIM_ANSWERS], totals[SIM_PROBES]);
     return 0;
 }

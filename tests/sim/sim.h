@@ -17,8 +17,8 @@
 #include "core/map.h"
 #include "core/rng.h"
 #include "hub/hub.h"
+#include "semantics.h"
 
-#define SIM_QUEUES   4u
 #define SIM_DEVICES  6u
 #define SIM_WORKERS  6u
 #define SIM_TOPICS   8u /* to the first and the last two no route leads */
@@ -29,7 +29,8 @@
 #define SIM_PUBLISHERS (SIM_DEVICES + SIM_CONSUMERS) /* consumers send, too */
 #define SIM_INFLIGHT 32u
 #define SIM_HELD     64u
-#define SIM_COUNTS   19u
+#define SIM_COUNTS   20u
+#define SIM_LOOKS    64u
 #define SIM_NO_UID   UINT32_MAX
 #define SIM_DEAD_MANY 100000u /* a cap that no run reaches */
 
@@ -59,6 +60,11 @@ struct uid {
     uint16_t due_consumers, got_consumers; /* bit per subscription of a STOMP consumer to a topic, like `due` and `got` */
     uint64_t sent_step, acked_step;
     uint8_t priority;   /* MESSAGE_PRIORITY_DEFAULT unless it says so */
+    uint8_t line;       /* header `line`; 0: none */
+    uint8_t again;      /* its dedup-id; 0: none */
+    uint32_t sender;    /* whose client id it has: a device of MQTT, from 1; else a connection, after those; 0: nobody's */
+    bool job;           /* it has a job-id, after its number */
+    uint8_t excused;    /* bit per queue: an operator may have taken it out there */
     bool absolute_end;  /* STOMP `expires`: wall time; else MQTT 5 interval: steady time */
     uint32_t delay_ms, expiry_ms;  /* 0: none */
     uint64_t first_sent, last_sent, ends_at; /* steady ms; ends_at with absolute_end */
@@ -70,6 +76,8 @@ struct uid {
 
 /* What the law of attempts expects of one message in one queue. */
 struct charge {
+    uint64_t id;
+    uint64_t given_boot, given_step; /* when somebody had it last */
     uint32_t least, most;  /* failed attempts so far */
     uint32_t sure;         /* of them, those that a receipt has confirmed: a crash does not change that */
     bool live;             /* somebody holds it */
@@ -169,11 +177,13 @@ struct disk {
     struct sl_idmap entries;  /* id * SIM_QUEUES + queue → struct disk_entry */
     struct sl_idmap sessions; /* number → struct batch_note */
     struct sl_idmap qos2;     /* session << 16 | packet id → itself */
+    struct disk_queues of_queues;
     struct disk_records of_subscribers; /* subscriptions, wills, copies, retained messages */
     uint64_t n_entries[SIM_QUEUES];
     struct batch *pending;
     uint64_t pending_is;
     struct batch_fetch *fetches[SIM_QUEUES]; /* at most one per queue */
+    struct batch_fetch *looks[SIM_LOOKS];    /* of operators */
     bool full, broken;
     uint64_t applied, refused;
 };
@@ -215,6 +225,8 @@ struct world {
     uint64_t dropped, retained_refused, wills_dropped; /* by hubs that are gone */
     struct worker workers[SIM_WORKERS];
     struct restraint restraints[SIM_QUEUES];
+    struct semantics semantics;
+    struct sl_idmap cancelled;        /* message id → the boot in which it was */
     struct uid *uids;
     uint32_t n_uids, cap_uids;
     struct sl_idmap charges;          /* id * SIM_QUEUES + queue → struct charge */
@@ -230,7 +242,7 @@ struct world {
 };
 
 enum { SIM_ACKED, SIM_WORKED, SIM_CRASHES, SIM_RESTARTS, SIM_DEATHS, SIM_DISK_FAULTS, SIM_DELIVERIES, SIM_REDELIVERIES, SIM_ANSWERS, SIM_TAKEOVERS, SIM_ARRIVALS, SIM_RESENT, SIM_PASSED_ON,
-       SIM_CONSUMED, SIM_CONSUMER_ACKS, SIM_CONSUMERS_LOST, SIM_ACK_TIMEOUTS, SIM_COMMITS, SIM_TOPIC_ARRIVALS };
+       SIM_CONSUMED, SIM_CONSUMER_ACKS, SIM_CONSUMERS_LOST, SIM_ACK_TIMEOUTS, SIM_COMMITS, SIM_TOPIC_ARRIVALS, SIM_PROBES };
 
 /* Prints seed, step and what is wrong, and ends the process with 1. */
 void world_fail(const struct world *w, const char *fmt, ...) SL_PRINTF(2, 3) SL_NORETURN;
@@ -247,6 +259,8 @@ static inline uint32_t pick(struct world *w, uint32_t n)
 
 /* uids.c */
 uint32_t uid_of(struct sl_bytes payload);
+/* The same of a whole message. */
+uint32_t uid_of_message(struct world *w, const struct message *m);
 uint32_t uid_new(struct world *w, uint8_t topic, uint8_t qos);
 /* Mostly one that leads to a queue. */
 uint8_t uid_topic(struct world *w);
@@ -264,6 +278,9 @@ uint32_t uid_of_id(const struct world *w, uint64_t id);
 
 uint64_t world_accepted(const struct world *w); /* by all queues, at this boot */
 void turn(struct world *w); /* ends the current turn and lets devices read */
+void world_begin(struct world *w); /* a new turn */
+/* A turn in which only the disk works, and this time passes. */
+void world_idle_turn(struct world *w, uint64_t us);
 
 /* disk.c */
 void disk_io(struct world *w, struct hub_store_io *io);
@@ -308,7 +325,7 @@ struct text {
 };
 void text_put(struct text *t, const char *fmt, ...) SL_PRINTF(2, 3);
 /* Destination, and what it says about its time and rank. */
-void text_put_uid(struct text *t, const struct uid *u);
+void text_put_uid(struct text *t, const struct world *w, uint32_t uid);
 /* The blank line, its number, NUL. */
 void text_put_payload(struct world *w, struct text *t, uint32_t uid);
 void stomp_connect(struct device *d);
@@ -354,6 +371,8 @@ void law_accepted_is_kept(const struct world *w, uint32_t uid);
 /* Its own end, or an exit that the queue's configuration allows without any work done. */
 bool uid_has_ended(const struct world *w, const struct uid *u);
 bool uid_may_have_left(const struct world *w, const struct uid *u, uint32_t q);
+/* It failed for the last time there, or expired where that makes a dead letter. */
+bool uid_may_have_died(const struct world *w, const struct uid *u, uint32_t q);
 
 /* laws_at_rest.c */
 void laws_when_flushed(struct world *w);

@@ -23,7 +23,7 @@ void steps_add(struct world *w, uint64_t id, uint32_t queue, uint32_t uid, uint3
 static bool is_missing(const struct world *w, const struct uid *u)
 {
     for (uint32_t q = 0; q < SIM_QUEUES; q++) {
-        bool wanted = (uid_queues(w, u) & 1u << q) != 0 && w->queues[q].durable;
+        bool wanted = (uid_queues(w, u) & 1u << q) != 0 && w->queues[q].durable && !moves_keep(w, u, q);
         if (wanted && u->stored[q] == 0 && u->worked[q] == 0 && u->left[q] == 0 && !uid_may_have_left(w, u, q))
             return true;
     }

@@ -32,8 +32,9 @@ void text_put(struct text *t, const char *fmt, ...)
     SL_ASSERT(t->n < sizeof t->text);
 }
 
-void text_put_uid(struct text *t, const struct uid *u)
+void text_put_uid(struct text *t, const struct world *w, uint32_t uid)
 {
+    const struct uid *u = &w->uids[uid];
     if (u->topic < SIM_TOPICS)
         text_put(t, "destination:/topic/t.%u\n", u->topic);
     else
@@ -46,6 +47,12 @@ void text_put_uid(struct text *t, const struct uid *u)
         text_put(t, "expires:%" PRIu64 "\n", u->ends_at);
     if (u->retain)
         text_put(t, "retain:true\n");
+    if (u->line != 0)
+        text_put(t, "line:%u\n", u->line);
+    if (u->again != 0)
+        text_put(t, "dedup-id:d%u\n", u->again);
+    if (u->job)
+        text_put(t, "job-id:j%u\n", uid);
 }
 
 void text_put_payload(struct world *w, struct text *t, uint32_t uid)
@@ -61,7 +68,7 @@ static void send_uid(struct device *d, uint32_t uid, uint32_t transaction)
     struct world *w = d->w;
     struct text t = { "SEND\n", 5 };
     uid_sent(w, uid);
-    text_put_uid(&t, &w->uids[uid]);
+    text_put_uid(&t, w, uid);
     if (transaction != SIM_NO_UID) {
         text_put(&t, "transaction:x%u\n", transaction);
     } else {
@@ -80,6 +87,7 @@ static uint32_t new_uid(const struct device *d)
     uint32_t uid = uid_new(w, topic, 1);
     w->uids[uid].device = d->number;
     w->uids[uid].connection = d->connection;
+    w->uids[uid].sender = SIM_DEVICES + d->connection;
     uid_flavour(w, uid, true);
     return uid;
 }

@@ -10,6 +10,12 @@ uint32_t uid_of(struct sl_bytes payload)
     return (uint32_t)v;
 }
 
+uint32_t uid_of_message(struct world *w, const struct message *m)
+{
+    struct sl_bytes payload = message_payload(m);
+    return payload.n > 0 && payload.p[0] == 's' ? firings_uid_of(w, m) : uid_of(payload);
+}
+
 uint8_t uid_topic(struct world *w)
 {
     return (uint8_t)(chance(w, 25) ? pick(w, SIM_TOPICS) : 1 + pick(w, SIM_ROUTED - 1));
@@ -38,9 +44,19 @@ uint8_t uid_queues(const struct world *w, const struct uid *u)
     return (uint8_t)(u->topic < SIM_TOPICS ? w->topic_queues[u->topic] : 1u << (u->topic - SIM_TOPICS));
 }
 
+/* What some queues look at. */
+static void uid_meaning(struct world *w, struct uid *u)
+{
+    u->line = (uint8_t)pick(w, 4);
+    u->again = (uint8_t)(w->semantics.duplicates && chance(w, 30) ? 1 + pick(w, 3) : 0);
+    u->job = w->semantics.jobs && chance(w, 30);
+}
+
 void uid_flavour(struct world *w, uint32_t uid, bool stomp)
 {
     struct uid *u = &w->uids[uid];
+    if (w->semantics.on)
+        uid_meaning(w, u);
     if (chance(w, 15))
         u->priority = (uint8_t)pick(w, 10);
     if (chance(w, 8))

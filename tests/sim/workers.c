@@ -9,6 +9,7 @@ struct charge *charge_of(struct world *w, uint64_t id, uint32_t queue)
     struct charge *c = sl_idmap_get(&w->charges, key);
     if (c == NULL) {
         c = SL_NEW(struct charge);
+        c->id = id;
         sl_idmap_put(&w->charges, key, c);
     }
     return c;
@@ -33,7 +34,7 @@ static void on_deliver(void *arg, const struct hub_delivery *hd)
     *d = (struct delivery){
         .lease = hd->d->lease,
         .id = message_id(hd->d->msg),
-        .uid = uid_of(message_payload(hd->d->msg)),
+        .uid = uid_of_message(w, hd->d->msg),
         .attempt = hd->d->attempt,
         .last = hd->d->last,
         .redelivered = hd->d->redelivered,
@@ -85,7 +86,7 @@ void charge_failed(struct world *w, uint32_t queue, const struct delivery *d, co
     c->most++;
     uint64_t wait_ms = (uint64_t)((double)cfg->retry_initial_ms * (1.0 - cfg->retry_jitter));
     c->not_before = sure ? w->now.steady_ms + (a != NULL && a->has_delay ? a->delay_ms : wait_ms) : 0;
-    if (c->most >= cfg->max_attempts || (a != NULL && a->verb == QUEUE_KILL))
+    if (c->most >= cfg->max_attempts || (a != NULL && a->verb == QUEUE_KILL) || lines_kill(w, queue, &w->uids[d->uid]))
         w->uids[d->uid].died |= (uint8_t)(1u << queue);
 }
 
