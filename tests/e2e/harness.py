@@ -134,6 +134,7 @@ class Gateway:
         self.config = config
         self.env = dict(env or {})
         self.args = list(args)
+        self.prefix = []  # what starts it, instead of this process: nsenter
         self.tag = uuid.uuid4().hex
         self.process = None
         self.log = None
@@ -148,7 +149,7 @@ class Gateway:
         env = dict(os.environ, SLUICE_E2E_TAG=self.tag, **self.env)
         self.starts += 1
         self.process = subprocess.Popen(
-            [binary(), "run", "-c", str(self.config_path), *self.args],
+            [*self.prefix, binary(), "run", "-c", str(self.config_path), *self.args],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env)
         self.log = Log(self.process.stderr, self.folder / "gateway.log")
         return self

@@ -25,7 +25,7 @@ def name_of(kind):
 class Run:
     """Producers, a gateway with chaotic workers, and their accounts. Shared with the power cuts."""
 
-    def __init__(self, test, seed, kinds=KINDS, chaos=6, window=50, **gateway):
+    def __init__(self, test, seed, kinds=KINDS, chaos=6, window=50, queue=QUEUE, **gateway):
         self.test, self.folder = test, test.folder
         self.kinds, self.window = kinds, window
         env = {"RECORD_CHAOS": str(chaos), "RECORD_SEED": str(seed), "LD_PRELOAD": ""}
@@ -35,7 +35,7 @@ class Run:
         }
         if harness.NODE_JS:
             pools["node"] = harness.recorder(self.folder, language="node", workers=2, env=env)
-        self.gateway = test.gateway(harness.config({"work": QUEUE}, pools), **gateway)
+        self.gateway = test.gateway(harness.config({"work": queue}, pools), **gateway)
         self.producers = []
 
     def journal(self, kind):

@@ -1,8 +1,10 @@
 """What the README shows, pasted and run: the worker of one's own with its configuration, its sisters in other styles and
-languages, and the pool that has every key. tests/workers/test_install.py builds and runs the one in C."""
+languages, and the pool that has every key; what it shows of queues is a good configuration. tests/workers/test_install.py
+builds and runs the one in C."""
 
 import json
 import re
+import shlex
 import signal
 import subprocess
 import unittest
@@ -13,7 +15,8 @@ from test_stop import StopCase
 README = (harness.ROOT / "README.md").read_text(encoding="utf-8")
 PYTHON = [b for b in re.findall(r"```python\n(.*?)```", README, re.S) if "worker.run()" in b]
 HELLO, BATCH, ATOMIC = PYTHON
-SIMPLE, POOLS = (json.loads(b) for b in re.findall(r"```json\n(.*?)```", README, re.S))
+CONFIGS = re.findall(r"```jsonc?\n(.*?)```", README, re.S)
+SIMPLE, POOLS = (json.loads(b) for b in CONFIGS[:2])
 NODE = re.search(r"```js\n(.*?)```", README, re.S).group(1)
 
 
@@ -31,6 +34,13 @@ class Readme(StopCase):
 
     def said(self, gw, text):
         harness.wait_for(lambda: any(text in line for line in gw.log.lines), f"{text!r} in the log")
+
+    def test_each_configuration_is_a_good_one(self):
+        for text in CONFIGS:
+            path = self.folder / "shown.json"
+            path.write_text(text)
+            done = subprocess.run([harness.binary(), "check", "-c", path], capture_output=True, text=True, timeout=30)
+            self.assertEqual(done.returncode, 0, text + done.stderr)
 
     def test_a_worker_of_ones_own(self):
         gw = self.pasted(HELLO, SIMPLE)
@@ -79,6 +89,15 @@ class Readme(StopCase):
         before = set(gw.workers())
         gw.signal(signal.SIGHUP)
         harness.wait_for(lambda: gw.workers() and not before & set(gw.workers()), "the pool to be rolled")
+        self.assertEqual(gw.stop(), 0)
+
+    def test_its_headers_are_what_pub_takes(self):
+        gw = self.pasted(HELLO, SIMPLE)
+        words = shlex.split(re.search(r"`build/sluice (pub .*? -H priority.*?)`", README).group(1))
+        told = subprocess.run([harness.binary(), *words[:1], "-p", str(gw.mqtt), *words[1:]], capture_output=True, text=True,
+                              timeout=harness.PATIENCE)
+        self.assertEqual(told.returncode, 0, told.stderr)
+        self.said(gw, "hello, jobs/1 {'n': 1}")
         self.assertEqual(gw.stop(), 0)
 
 
