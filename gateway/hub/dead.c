@@ -21,12 +21,18 @@
 #define PORTION    1024u /* letters that leave with one batch */
 #define BURST_NS   UINT64_C(100000000)
 
-
 /* ---- one letter ---- */
 
 static void pass(struct hub *h, struct dead_work *w)
 {
     queue_dead_pass(dead_queue(h, w), &w->cursor);
+    w->progress.left -= w->progress.left > 0;
+}
+
+/* It has left, and the cursor with it. */
+static void count_moved(struct dead_work *w)
+{
+    w->progress.moved++;
     w->progress.left -= w->progress.left > 0;
 }
 
@@ -41,7 +47,7 @@ static void show(struct hub *h, struct dead_work *w, const struct queue_change *
     bool with_body = p->ask.bodies && m != NULL;
     p->letters[p->n++] = (struct hub_dead_letter){
         .place = { c->due_steady_ms, c->id, c->entry },
-        .age_ms = h->now.steady_ms > c->due_steady_ms ? h->now.steady_ms - c->due_steady_ms : 0,
+        .age_ms = dead_age_ms(h, c),
         .cause = c->cause,
         .attempts = c->attempts,
         .bytes = c->bytes,
@@ -61,8 +67,7 @@ static void drop(struct hub *h, struct dead_work *w, const struct queue_change *
     int err = queue_dead_leave(dead_queue(h, w), c->entry, c->id, QUEUE_EXIT_DEAD_REMOVED, &gone);
     SL_ASSERT(err == SL_OK);
     record_change(h, w->queue, &gone, NULL);
-    w->progress.moved++;
-    w->progress.left -= w->progress.left > 0;
+    count_moved(w);
 }
 
 /* As much as 100 ms of it may go at once. */
@@ -94,8 +99,7 @@ static void move_letter(struct hub *h, struct dead_work *w, const struct queue_c
     } else {
         move_on(h, w->queue, w->to, c, m, w->kind == KIND_FORWARD);
         w->due_ns += w->cost_ns;
-        w->progress.moved++;
-        w->progress.left -= w->progress.left > 0;
+        count_moved(w);
     }
 }
 

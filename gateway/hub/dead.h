@@ -11,7 +11,7 @@
 /* Lists, drops, redrives, and forwarding of what could not go at once. */
 enum dead_kind { KIND_LIST, KIND_DROP, KIND_REDRIVE, KIND_FORWARD };
 
-/* What it does next; all but DONE look again in the next turn. */
+/* What it does next; all but END look again in the next turn. */
 enum dead_mood {
     MOOD_GOES_ON,
     MOOD_BATCH,  /* waits until its portion is stored */
@@ -54,6 +54,12 @@ struct dead_work {
     uint64_t told; /* of those moved, by the log */
     struct dead_pages page;
 };
+
+/* How long ago it died. */
+static inline uint64_t dead_age_ms(const struct hub *h, const struct queue_change *dead)
+{
+    return h->now.steady_ms > dead->due_steady_ms ? h->now.steady_ms - dead->due_steady_ms : 0;
+}
 
 static inline struct queue *dead_queue(const struct hub *h, const struct dead_work *w)
 {

@@ -178,16 +178,24 @@ const struct route_set *dedup_sift(struct hub *h, const struct offer *o, const s
     return rest->n == it->to->n ? it->to : rest;
 }
 
-void dedup_adds(const struct hub_queue *hq, const struct message *m, uint32_t *count, uint64_t *bytes)
+/* In the place of the first one it needs room for the difference alone. False: that does not wait. */
+static bool has_place(const struct hub_queue *hq, uint32_t *count, uint64_t *bytes)
 {
-    const struct hub_dedup *d = hq->dedup;
+    const struct queue_first *first = &hq->dedup->first;
     uint64_t waiting;
-    *count = 1;
-    *bytes = message_bytes(m);
-    if (d == NULL || !d->replaces || !queue_waits(hq->q, d->first.entry, d->first.id, &waiting))
-        return;
+    if (!queue_waits(hq->q, first->entry, first->id, &waiting))
+        return false;
     *count = 0;
     *bytes -= smaller(waiting, *bytes);
+    return true;
+}
+
+void dedup_adds(const struct hub_queue *hq, const struct message *m, uint32_t *count, uint64_t *bytes)
+{
+    *count = 1;
+    *bytes = message_bytes(m);
+    if (hq->dedup != NULL && hq->dedup->replaces)
+        (void)has_place(hq, count, bytes);
 }
 
 uint32_t dedup_enqueue(struct hub *h, uint32_t queue, struct message *m, uint32_t flags)
@@ -241,7 +249,6 @@ bool dedup_awaits(struct hub *h)
 static bool needs_room(struct hub *h, const struct offer *o, const struct message *m, const struct hub_queue *hq, uint32_t *count, uint64_t *bytes)
 {
     struct hub_dedup *d = hq->dedup;
-    uint64_t waiting;
     *count = 1;
     *bytes = message_bytes(m);
     bool known = d != NULL && d->seen != NULL && look_up(h, o, m, d);
@@ -251,16 +258,7 @@ static bool needs_room(struct hub *h, const struct offer *o, const struct messag
         return true;
     if (!d->by.replace)
         return false;
-    if (!queue_waits(hq->q, d->first.entry, d->first.id, &waiting))
-        return true;
-    *count = 0;
-    *bytes -= smaller(waiting, *bytes);
-    return *bytes > 0;
-}
-
-static enum queue_admission worse(enum queue_admission a, enum queue_admission b)
-{
-    return a > b ? a : b; /* ADMIT < WAIT < REFUSE */
+    return !has_place(hq, count, bytes) || *bytes > 0;
 }
 
 struct asking {
@@ -279,9 +277,9 @@ static void ask_for(struct asking *g, const struct offer_item *it)
             continue;
         h->scratch_count[queue] += count;
         h->scratch_bytes[queue] += bytes;
-        g->a = worse(g->a, queue_admits(h->queues[queue].q, h->scratch_count[queue], h->scratch_bytes[queue]));
+        g->a = worse_admission(g->a, queue_admits(h->queues[queue].q, h->scratch_count[queue], h->scratch_bytes[queue]));
         if (hub_memory_pressed(h))
-            g->a = worse(g->a, QUEUE_WAIT);
+            g->a = worse_admission(g->a, QUEUE_WAIT);
     }
 }
 
@@ -293,7 +291,7 @@ enum queue_admission dedup_admission(struct hub *h, const struct offer *o, enum 
     memset(h->scratch_count, 0, h->n_queues * sizeof *h->scratch_count);
     memset(h->scratch_bytes, 0, h->n_queues * sizeof *h->scratch_bytes);
     for (uint32_t i = 0; i < o->n; i++)
-        ask_for(&g, o->items != NULL ? &o->items[i] : &o->one);
+        ask_for(&g, &offer_items(o)[i]);
     return g.a;
 }
 

@@ -11,7 +11,6 @@
 #include "deliver.h"
 
 #define HELD_SHARE  2u /* messages for sessions may fill half of limits.memory */
-#define DROPPING_MS 1000u
 
 /* ---- limits ---- */
 
@@ -25,15 +24,11 @@ static bool outlived(const struct hub *h, const struct outbox_entry *e)
 /* A line now and then: that a client is too slow is worth knowing, each message is not. */
 static void tell_drop(struct hub *h, const struct session *s, uint64_t *counter)
 {
-    struct deliveries *d = &h->deliveries;
     char id[64];
     (*counter)++;
-    d->dropped++;
-    if (d->dropping_ms != 0 && h->now.mono_ms < d->dropping_ms + DROPPING_MS)
-        return;
-    sl_log(SL_WARN, "session_dropping", "client=%s dropped=%llu", sl_escape(s->client_id, id, sizeof id), (unsigned long long)d->dropped);
-    d->dropping_ms = h->now.mono_ms;
-    d->dropped = 0;
+    uint64_t n = told_due(&h->deliveries.dropped, h->now.mono_ms);
+    if (n > 0)
+        sl_log(SL_WARN, "session_dropping", "client=%s dropped=%llu", sl_escape(s->client_id, id, sizeof id), (unsigned long long)n);
 }
 
 bool memory_takes(const struct hub *h, const struct message *m)

@@ -214,8 +214,7 @@ struct deliveries {
     uint64_t consumer_bytes; /* of clients' consumers, and of what they keep of deliveries */
     struct fanning fanning;
     struct protocol_packets packets[PROTOCOLS_MAX]; /* those that something was delivered by */
-    uint64_t dropping_ms;    /* when a line of the log told of drops last, and how many there were since */
-    uint64_t dropped;
+    struct told dropped;     /* at sessions' limits */
 };
 
 /* QoS 1: what was taken from sessions whose connection ended before its PUBACK (retransmit.c). */
@@ -275,6 +274,7 @@ struct hub {
     struct hub_client *dirty;
     uint32_t n_waiting;      /* clients that have something parked */
     struct waiters untold;   /* of them, those of which no full queue is known */
+    struct hub_queue *takers; /* while they have their turns: queues that may take something */
     struct hub_client *partial, *partial_tail; /* longest first */
     uint64_t partial_bytes;
     struct park ownerless;   /* parked QoS 0 and SENDs whose connection is gone */
@@ -380,6 +380,16 @@ void record_copy(struct hub *h, const struct session *s, struct outbox_entry *e)
 void record_copy_gone(struct hub *h, const struct session *s, const struct outbox_entry *e);
 
 /* ---- intake ---- */
+static inline const struct offer_item *offer_items(const struct offer *o)
+{
+    return o->items != NULL ? o->items : &o->one;
+}
+
+static inline enum queue_admission worse_admission(enum queue_admission a, enum queue_admission b)
+{
+    return a > b ? a : b; /* ADMIT < WAIT < REFUSE */
+}
+
 enum queue_admission offer_admission(struct hub *h, const struct offer *o);
 /* The same without what is a duplicate: that costs a look at all of it, and is for what comes now. */
 enum queue_admission offer_admission_sifted(struct hub *h, const struct offer *o);

@@ -30,6 +30,7 @@ struct hub_queue {
     uint32_t next_hot;
     struct waiters waiters;  /* those whose first parked offer found no room here */
     bool takes;              /* while they have their turns: no one has found it full yet */
+    struct hub_queue *next_taker;
     struct queue_deaths deaths;
     bool recount;            /* its memory may have changed since it was counted */
     uint32_t next_recount;

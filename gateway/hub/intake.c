@@ -5,11 +5,6 @@
 #include "jobs.h"
 #include "trace.h"
 
-static const struct offer_item *offer_items(const struct offer *o)
-{
-    return o->items != NULL ? o->items : &o->one;
-}
-
 uint64_t offer_bytes(const struct offer *o)
 {
     uint64_t sum = 0;
@@ -38,11 +33,6 @@ void offer_drop(struct offer *o)
     *o = (struct offer){ 0 };
 }
 
-static enum queue_admission worse(enum queue_admission a, enum queue_admission b)
-{
-    return a > b ? a : b; /* ADMIT < WAIT < REFUSE */
-}
-
 /* Any `reject` refuses it; else any full `block` parks it. */
 static enum queue_admission several_admission(struct hub *h, const struct offer *o)
 {
@@ -55,7 +45,7 @@ static enum queue_admission several_admission(struct hub *h, const struct offer 
             uint32_t q = it->to->queues[k];
             h->scratch_count[q]++;
             h->scratch_bytes[q] += message_bytes(it->m);
-            a = worse(a, queue_admits(h->queues[q].q, h->scratch_count[q], h->scratch_bytes[q]));
+            a = worse_admission(a, queue_admits(h->queues[q].q, h->scratch_count[q], h->scratch_bytes[q]));
         }
     }
     return a;
@@ -75,7 +65,7 @@ enum queue_admission offer_admission(struct hub *h, const struct offer *o)
         return several_admission(h, o);
     enum queue_admission a = QUEUE_ADMIT;
     for (uint32_t k = 0; k < o->one.to->n; k++)
-        a = worse(a, queue_admits(h->queues[o->one.to->queues[k]].q, 1, message_bytes(o->one.m)));
+        a = worse_admission(a, queue_admits(h->queues[o->one.to->queues[k]].q, 1, message_bytes(o->one.m)));
     return a;
 }
 

@@ -52,13 +52,12 @@ static struct sl_bytes text_of(struct death *d, struct sl_bytes reason)
 
 static void describe(const struct hub *h, uint32_t from, const struct queue_change *dead, struct sl_bytes reason, struct death *d)
 {
-    uint64_t age_ms = h->now.steady_ms > dead->due_steady_ms ? h->now.steady_ms - dead->due_steady_ms : 0;
     d->n = 0;
     snprintf(d->attempts, sizeof d->attempts, "%u", dead->attempts);
     put(d, sl_str(h->queues[from].cfg->name));
     put(d, sl_str(queue_cause_name(dead->cause)));
     put(d, sl_str(d->attempts));
-    put(d, sl_str(sl_time_format(h->now.wall_ms - age_ms, d->at, sizeof d->at)));
+    put(d, sl_str(sl_time_format(h->now.wall_ms - dead_age_ms(h, dead), d->at, sizeof d->at)));
     if (reason.n > 0)
         put(d, text_of(d, reason));
 }

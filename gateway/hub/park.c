@@ -233,12 +233,25 @@ static bool retry_round(struct hub *h)
 {
     bool moved = admit_one(h, &h->ownerless, NULL), pressed = hub_memory_pressed(h);
     moved = untold_have_turns(h, pressed) || moved;
-    for (uint32_t i = 0; i < h->n_queues && !pressed; i++) {
-        struct hub_queue *hq = &h->queues[i];
+    for (struct hub_queue *hq = h->takers; hq != NULL && !pressed; hq = hq->next_taker) {
         if (hq->takes && hq->waiters.head != NULL)
             moved = has_turn(h, hq->waiters.head) || moved;
     }
     return moved;
+}
+
+/* The queues with a line and room, in their order: a round looks at no others. */
+static void gather_takers(struct hub *h)
+{
+    h->takers = NULL;
+    for (uint32_t i = h->n_queues; i-- > 0;) {
+        struct hub_queue *hq = &h->queues[i];
+        hq->takes = hq->waiters.head != NULL && queue_admits(hq->q, 1, 1) != QUEUE_WAIT;
+        if (!hq->takes)
+            continue;
+        hq->next_taker = h->takers;
+        h->takers = hq;
+    }
 }
 
 /* Until a round moves nothing. */
@@ -249,10 +262,7 @@ void park_retry(struct hub *h)
     h->room_made = false;
     if (h->n_waiting == 0 && h->ownerless.n == 0)
         return;
-    for (uint32_t i = 0; i < h->n_queues; i++) {
-        struct hub_queue *hq = &h->queues[i];
-        hq->takes = hq->waiters.head != NULL && queue_admits(hq->q, 1, 1) != QUEUE_WAIT;
-    }
+    gather_takers(h);
     while (retry_round(h)) {
     }
 }

@@ -91,7 +91,7 @@ static void refused(struct hub_client *c, uint32_t token, enum proto_result r)
 
 bool finds_slot(struct hub *h, const struct offer *o)
 {
-    const struct offer_item *items = o->items != NULL ? o->items : &o->one;
+    const struct offer_item *items = offer_items(o);
     for (uint32_t i = 0; o->qos > 0 && i < o->n; i++) {
         if ((message_flags(items[i].m) & MESSAGE_RETAIN) != 0 && !retained_fits_in(h, items[i].m))
             return false;

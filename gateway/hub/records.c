@@ -5,8 +5,6 @@
 #include "jobs.h"
 #include "trace.h"
 
-#define TELL_MS 1000u
-
 /* ---- who needs a body: entries of durable queues, and sessions' copies ---- */
 
 void holders_set(struct hub *h, uint64_t id, uint32_t n)
@@ -215,19 +213,9 @@ static void record_moved(struct hub *h, struct hub_queue *hq, const struct queue
         op->note = batch_failure_encode(f);
 }
 
-/* Many may expire at once: one line a second, with how many there were since. 0: not now. */
-static uint64_t tell_now(const struct hub *h, struct told *t)
-{
-    uint64_t n = ++t->since;
-    if (t->at_ms != 0 && h->now.mono_ms < t->at_ms + TELL_MS)
-        return 0;
-    *t = (struct told){ .at_ms = h->now.mono_ms };
-    return n;
-}
-
 static void tell_death(struct hub *h, struct hub_queue *hq, const struct queue_change *c)
 {
-    uint64_t n = c->cause == QUEUE_CAUSE_EXPIRED ? tell_now(h, &hq->deaths.expired) : 1;
+    uint64_t n = c->cause == QUEUE_CAUSE_EXPIRED ? told_due(&hq->deaths.expired, h->now.mono_ms) : 1;
     if (n > 0)
         sl_log(SL_WARN, "message_dead", "queue=%s id=%016llx attempts=%u cause=%s n=%llu", hq->cfg->name, (unsigned long long)c->id, c->attempts,
                queue_cause_name(c->cause), (unsigned long long)n);
@@ -236,7 +224,7 @@ static void tell_death(struct hub *h, struct hub_queue *hq, const struct queue_c
 void record_dead_over_cap(struct hub *h, uint32_t queue, const struct queue_change *c)
 {
     struct hub_queue *hq = &h->queues[queue];
-    uint64_t n = tell_now(h, &hq->deaths.dropped);
+    uint64_t n = told_due(&hq->deaths.dropped, h->now.mono_ms);
     if (n > 0)
         sl_log(SL_ERROR, "dead_letter_dropped", "queue=%s id=%016llx n=%llu", hq->cfg->name, (unsigned long long)c->id, (unsigned long long)n);
     record_change(h, queue, c, NULL);

@@ -25,11 +25,22 @@ struct jobs {
     uint64_t bytes;
 };
 
-/* Of a queue's dead letters. Many may expire at once: the log tells of them, and of those over
- * the cap, once a second. */
+/* What may happen any number of times at once: the log tells of it once a second. */
 struct told {
     uint64_t at_ms, since; /* 0: never; how many there were since */
 };
+
+/* It has happened once more: how often since the last line, when it is time for another; else 0. */
+static inline uint64_t told_due(struct told *t, uint64_t mono_ms)
+{
+    uint64_t n = ++t->since;
+    if (t->at_ms != 0 && mono_ms < t->at_ms + 1000)
+        return 0;
+    *t = (struct told){ .at_ms = mono_ms };
+    return n;
+}
+
+/* Of a queue's dead letters: those that expired, and those over the cap. */
 struct queue_deaths {
     uint32_t forward_to; /* where they go on to: index + 1; 0: they stay */
     struct told expired, dropped;
